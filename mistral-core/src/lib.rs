@@ -1,4 +1,14 @@
 //! The types that all crates of the workspace share.
 #![forbid(unsafe_code)]
 
+pub mod capability;
+pub mod files;
+pub mod llm;
 pub mod model;
+pub mod need;
+pub mod plan;
+pub mod precision;
+pub mod reason;
+pub mod recommendation;
+pub mod report;
+pub mod tuning;
