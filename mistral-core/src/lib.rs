@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 pub mod capability;
+pub mod error;
 pub mod files;
 pub mod llm;
 pub mod model;
@@ -12,3 +13,5 @@ pub mod reason;
 pub mod recommendation;
 pub mod report;
 pub mod tuning;
+
+pub use error::CoreError;

@@ -6,8 +6,15 @@
 //! reader refuses, by name, an architecture it doesn't know and any field that would change the
 //! numbers and isn't supported.
 
+mod fields;
+mod gguf;
+mod hf;
+mod hf_mla;
+mod params;
 mod spec;
+mod validate;
 
+pub use gguf::{GgufArray, GgufValue};
 pub use spec::{
     Architecture, AttentionKind, FeedForward, GqaSpec, Indexer, IndexerSpec, LayerSpec, MlaSpec,
     ModelSpec, MoeSpec, PositionScale, RopeLayout, RopeSpec, Scoring, YarnSpec,
