@@ -1,0 +1,82 @@
+//! Floating-point operations; a multiplication and its addition count as two.
+
+use super::parameters::{Part, groups};
+use crate::model::{AttentionKind, Indexer, ModelSpec};
+
+/// Operations of the matrices that one token passes; the output projection is counted apart,
+/// because a prefill needs it for its last token only.
+fn matrix_flops(spec: &ModelSpec) -> (f64, f64) {
+    let mut body = 0.0;
+    let mut output = 0.0;
+    for g in groups(spec) {
+        let flops = 2.0 * g.active as f64;
+        match g.part {
+            Part::Embedding if spec.tied_embeddings => output += flops,
+            Part::Output => output += flops,
+            Part::Embedding | Part::Scales => {}
+            _ => body += flops,
+        }
+    }
+    (body, output)
+}
+
+/// Operations of attention for one query that may see `seen` keys, over all layers.
+fn attention_flops(spec: &ModelSpec, seen: impl Fn(Option<usize>) -> f64, absorbed: bool) -> f64 {
+    let heads = spec.n_heads as f64;
+    spec.layers
+        .iter()
+        .map(|layer| {
+            let all = seen(None);
+            let mut keys = seen(layer.window);
+            let mut indexer = 0.0;
+            if let Some(x) = &spec.indexer {
+                if layer.indexer == Indexer::Full {
+                    indexer = 2.0 * x.n_heads as f64 * x.head_dim as f64 * all;
+                }
+                if layer.indexer != Indexer::None {
+                    keys = keys.min(seen(Some(x.topk)));
+                }
+            }
+            let widths = match &spec.attention {
+                AttentionKind::Gqa(g) => 2.0 * g.head_dim as f64,
+                AttentionKind::Mla(m) if absorbed => {
+                    2.0 * m.kv_lora_rank as f64 + m.split(layer.rope).1 as f64
+                }
+                AttentionKind::Mla(m) => (m.qk_head_dim() + m.v_head_dim) as f64,
+            };
+            2.0 * heads * widths * keys + indexer
+        })
+        .sum()
+}
+
+/// Operations that generate one token after `depth` tokens.
+///
+/// Latent attention is counted in its absorbed form (scores against the latent), as decoding
+/// runs it.
+#[must_use]
+pub fn decode_flops(spec: &ModelSpec, depth: usize) -> f64 {
+    let (body, output) = matrix_flops(spec);
+    let keys = |window: Option<usize>| (depth + 1).min(window.unwrap_or(usize::MAX)) as f64;
+    body + output + attention_flops(spec, keys, true)
+}
+
+/// Operations of a prompt of `tokens` tokens after `past` cached ones, with one row of logits.
+///
+/// Latent attention is counted with expanded keys and values, as prompts run it.
+#[must_use]
+pub fn prefill_flops(spec: &ModelSpec, tokens: usize, past: usize) -> f64 {
+    let (body, output) = matrix_flops(spec);
+    // Σ over queries of min(position + 1, window).
+    let keys = |window: Option<usize>| {
+        let (n, p) = (tokens as f64, past as f64);
+        match window {
+            None => n * p + n * (n + 1.0) / 2.0,
+            Some(w) => {
+                let w = w as f64;
+                let growing = (w - p).clamp(0.0, n);
+                growing * p + growing * (growing + 1.0) / 2.0 + (n - growing) * w
+            }
+        }
+    };
+    body * tokens as f64 + output + attention_flops(spec, keys, false)
+}
