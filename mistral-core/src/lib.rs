@@ -12,6 +12,7 @@ pub mod precision;
 pub mod reason;
 pub mod recommendation;
 pub mod report;
+pub mod sizing;
 pub mod tuning;
 
 pub use error::CoreError;

@@ -187,9 +187,7 @@ impl Precision {
                 half(Format::Q6K, self.base())
             }
             Self::Q3KM => match role {
-                Role::Value => one(Format::Q4K),
-                Role::AttentionOutput => one(Format::Q4K),
-                Role::FeedForwardOut => half(Format::Q4K, Format::Q3K),
+                Role::Value | Role::AttentionOutput | Role::FeedForwardOut => one(Format::Q4K),
                 _ => one(Format::Q3K),
             },
             Self::Q2K => match role {

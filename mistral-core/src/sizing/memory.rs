@@ -37,7 +37,10 @@ pub fn expected_experts(num_experts: usize, experts_per_token: usize, tokens: f6
     if num_experts == 0 {
         return 0.0;
     }
-    e * (1.0 - (1.0 - experts_per_token as f64 / e).max(0.0).powf(tokens.max(0.0)))
+    e * (1.0
+        - (1.0 - experts_per_token as f64 / e)
+            .max(0.0)
+            .powf(tokens.max(0.0)))
 }
 
 /// Bytes of weights that one decoding step of `batch` sequences reads: everything but the
@@ -85,7 +88,10 @@ fn kept_values(spec: &ModelSpec, i: usize) -> u64 {
 /// keeps nothing.
 #[must_use]
 pub fn kv_bytes_per_token(spec: &ModelSpec, kv: KvPrecision) -> f64 {
-    (0..spec.layers.len()).map(|i| kept_values(spec, i) as f64).sum::<f64>() * kv.bytes()
+    (0..spec.layers.len())
+        .map(|i| kept_values(spec, i) as f64)
+        .sum::<f64>()
+        * kv.bytes()
 }
 
 /// Bytes of keys and values of one sequence of `tokens` tokens; a layer with a window keeps no

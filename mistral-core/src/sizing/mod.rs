@@ -18,7 +18,9 @@ pub use parameters::{Group, Parameters, Part, groups, parameters};
 
 /// The product as `u64`, or `u64::MAX` when it doesn't fit.
 fn product(factors: &[usize]) -> u64 {
-    factors.iter().fold(1u64, |p, &f| p.saturating_mul(f as u64))
+    factors
+        .iter()
+        .fold(1u64, |p, &f| p.saturating_mul(f as u64))
 }
 
 #[cfg(test)]

@@ -81,7 +81,11 @@ pub fn parameters(spec: &ModelSpec) -> Parameters {
 #[must_use]
 pub fn groups(spec: &ModelSpec) -> Vec<Group> {
     let mut sums = Sums(Vec::new());
-    sums.add(Part::Embedding, Role::Embedding, &[spec.vocab_size, spec.dim]);
+    sums.add(
+        Part::Embedding,
+        Role::Embedding,
+        &[spec.vocab_size, spec.dim],
+    );
     if !spec.tied_embeddings {
         sums.add(Part::Output, Role::Output, &[spec.vocab_size, spec.dim]);
     }
@@ -111,7 +115,12 @@ impl Sums {
             g.total = g.total.saturating_add(total);
             g.active = g.active.saturating_add(active);
         } else {
-            self.0.push(Group { part, role, total, active });
+            self.0.push(Group {
+                part,
+                role,
+                total,
+                active,
+            });
         }
     }
 }
@@ -120,12 +129,28 @@ fn attention(spec: &ModelSpec, i: usize, sums: &mut Sums) {
     let (dim, heads) = (spec.dim, spec.n_heads);
     match &spec.attention {
         AttentionKind::Gqa(g) => {
-            sums.add(Part::Attention, Role::AttentionInput, &[dim, heads, g.head_dim]);
+            sums.add(
+                Part::Attention,
+                Role::AttentionInput,
+                &[dim, heads, g.head_dim],
+            );
             if spec.owns_kv(i) {
-                sums.add(Part::Attention, Role::AttentionInput, &[dim, g.n_kv_heads, g.head_dim]);
-                sums.add(Part::Attention, Role::Value, &[dim, g.n_kv_heads, g.head_dim]);
+                sums.add(
+                    Part::Attention,
+                    Role::AttentionInput,
+                    &[dim, g.n_kv_heads, g.head_dim],
+                );
+                sums.add(
+                    Part::Attention,
+                    Role::Value,
+                    &[dim, g.n_kv_heads, g.head_dim],
+                );
             }
-            sums.add(Part::Attention, Role::AttentionOutput, &[dim, heads, g.head_dim]);
+            sums.add(
+                Part::Attention,
+                Role::AttentionOutput,
+                &[dim, heads, g.head_dim],
+            );
         }
         AttentionKind::Mla(m) => {
             let (nope, rope) = m.split(spec.layers[i].rope);
@@ -142,12 +167,16 @@ fn attention(spec: &ModelSpec, i: usize, sums: &mut Sums) {
                 sums.add(Part::Attention, Role::AttentionInput, &[dim, latent]);
                 sums.add(Part::Scales, Role::Small, &[m.kv_lora_rank]);
             }
-            sums.add(Part::Attention, Role::Value, &[
-                m.kv_lora_rank,
-                heads,
-                nope.saturating_add(m.v_head_dim),
-            ]);
-            sums.add(Part::Attention, Role::AttentionOutput, &[dim, heads, m.v_head_dim]);
+            sums.add(
+                Part::Attention,
+                Role::Value,
+                &[m.kv_lora_rank, heads, nope.saturating_add(m.v_head_dim)],
+            );
+            sums.add(
+                Part::Attention,
+                Role::AttentionOutput,
+                &[dim, heads, m.v_head_dim],
+            );
         }
     }
     let ss_max = spec.position_scale == PositionScale::SsMax;
@@ -155,7 +184,11 @@ fn attention(spec: &ModelSpec, i: usize, sums: &mut Sums) {
         sums.add(Part::Scales, Role::Small, &[2, heads]);
     }
     if let (Some(x), Indexer::Full) = (&spec.indexer, spec.layers[i].indexer) {
-        sums.add(Part::Indexer, Role::AttentionInput, &[dim, x.n_heads, x.head_dim]);
+        sums.add(
+            Part::Indexer,
+            Role::AttentionInput,
+            &[dim, x.n_heads, x.head_dim],
+        );
         sums.add(Part::Indexer, Role::AttentionInput, &[dim, x.head_dim]);
         sums.add(Part::Indexer, Role::Small, &[dim, x.n_heads]);
         // A layer norm with bias on the input of the query and on the key.
@@ -172,8 +205,16 @@ fn feed_forward(spec: &ModelSpec, i: usize, sums: &mut Sums) {
     let moe = match (&spec.moe, spec.layers[i].feed_forward) {
         (Some(moe), FeedForward::Moe) => moe,
         _ => {
-            sums.add(Part::FeedForward, Role::FeedForwardIn, &[2, dim, spec.hidden_dim]);
-            sums.add(Part::FeedForward, Role::FeedForwardOut, &[dim, spec.hidden_dim]);
+            sums.add(
+                Part::FeedForward,
+                Role::FeedForwardIn,
+                &[2, dim, spec.hidden_dim],
+            );
+            sums.add(
+                Part::FeedForward,
+                Role::FeedForwardOut,
+                &[dim, spec.hidden_dim],
+            );
             return;
         }
     };
