@@ -1,0 +1,187 @@
+//! The indexer of sparse attention: scores every key, keeps the best.
+
+use super::cache::CacheData;
+use super::selected::Selected;
+use crate::cpu::SharedMut;
+use crate::error::{check_len, check_rows, checked_product};
+use crate::{Cpu, KernelError};
+
+/// Parameters of an indexer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Indexer {
+    /// Its query heads.
+    pub n_heads: usize,
+    /// Width of a query or key.
+    pub head_dim: usize,
+    /// Positions kept a query.
+    pub topk: usize,
+}
+
+/// Memory that the indexer works in; sized once, reused by every call.
+#[derive(Debug)]
+pub struct IndexScratch {
+    scores: Vec<f32>,
+    order: Vec<u32>,
+    capacity: usize,
+    threads: usize,
+}
+
+impl IndexScratch {
+    /// Room for caches of up to `capacity` positions.
+    #[must_use]
+    pub fn new(threads: usize, capacity: usize) -> Self {
+        let threads = threads.max(1);
+        Self {
+            scores: vec![0.0; threads * capacity],
+            order: vec![0; threads * capacity],
+            capacity,
+            threads,
+        }
+    }
+}
+
+/// Chooses for each query the `topk` visible positions with the highest
+/// `Σ_h weights[h] · relu(q_h · k)`, ties to the lower position (DeepSeek-V3.2's indexer).
+///
+/// `q [t, n_heads, head_dim]`, `weights [t, n_heads]`, `keys [capacity, head_dim]` with position
+/// `p` in slot `p % capacity`; query `i` stands at `first_position + i` and sees everything up to
+/// itself. Positive factors on scores or weights change no choice, so none is taken. A NaN score
+/// counts as the lowest. `selected` is overwritten with ascending lists.
+///
+/// # Errors
+/// When lengths don't fit, a dimension is 0, or positions exceed the capacity of the keys or of
+/// the scratch.
+#[expect(
+    clippy::too_many_arguments,
+    reason = "the indexer's two projections, its cache and its output"
+)]
+pub fn index_topk(
+    cpu: &Cpu,
+    indexer: &Indexer,
+    q: &[f32],
+    weights: &[f32],
+    first_position: usize,
+    keys: CacheData<'_>,
+    selected: &mut Selected,
+    scratch: &mut IndexScratch,
+) -> Result<(), KernelError> {
+    let (t, capacity) = check(cpu, indexer, q, weights, first_position, keys, scratch)?;
+    let (heads, d) = (indexer.n_heads, indexer.head_dim);
+    selected.clear();
+    for i in 0..t {
+        let seen = first_position + i + 1;
+        selected
+            .ends
+            .push(selected.positions.len() + seen.min(indexer.topk));
+        selected
+            .positions
+            .resize(selected.positions.len() + seen.min(indexer.topk), 0);
+    }
+    let ends = &selected.ends;
+    let out = SharedMut::new(&mut selected.positions);
+    let scores = SharedMut::new(&mut scratch.scores);
+    let order = SharedMut::new(&mut scratch.order);
+    let room = scratch.capacity;
+    cpu.run(t, &|i, thread| {
+        let seen = first_position + i + 1;
+        let start = if i == 0 { 0 } else { ends[i - 1] };
+        // SAFETY: a query's list belongs to its task, and the scratch to the thread.
+        #[expect(unsafe_code, reason = "tasks write disjoint lists")]
+        let (out, scores, order) = unsafe {
+            (
+                out.slice(start..ends[i]),
+                scores.slice(thread * room..thread * room + seen),
+                order.slice(thread * room..thread * room + seen),
+            )
+        };
+        for (p, score) in scores.iter_mut().enumerate() {
+            let slot = p % capacity;
+            *score = (0..heads)
+                .map(|h| {
+                    let q = &q[(i * heads + h) * d..(i * heads + h + 1) * d];
+                    let dot: f32 = (0..d).map(|j| q[j] * keys.get(slot * d + j)).sum();
+                    weights[i * heads + h] * dot.max(0.0)
+                })
+                .sum();
+        }
+        best(scores, out, order);
+    });
+    Ok(())
+}
+
+/// Writes the positions of the highest scores into `out`, ascending.
+fn best(scores: &[f32], out: &mut [u32], order: &mut [u32]) {
+    for (p, slot) in order.iter_mut().enumerate() {
+        *slot = p as u32;
+    }
+    let keep = out.len();
+    if keep < order.len() && keep > 0 {
+        // NaN first under this key, so that it never wins.
+        let rank = |p: u32| {
+            let score = scores[p as usize];
+            if score.is_nan() {
+                f32::NEG_INFINITY
+            } else {
+                score
+            }
+        };
+        order.select_nth_unstable_by(keep - 1, |&a, &b| {
+            rank(b).total_cmp(&rank(a)).then(a.cmp(&b))
+        });
+    }
+    out.copy_from_slice(&order[..keep]);
+    out.sort_unstable();
+}
+
+fn check(
+    cpu: &Cpu,
+    indexer: &Indexer,
+    q: &[f32],
+    weights: &[f32],
+    first_position: usize,
+    keys: CacheData<'_>,
+    scratch: &IndexScratch,
+) -> Result<(usize, usize), KernelError> {
+    let op = "index_topk";
+    for (parameter, found) in [
+        ("n_heads", indexer.n_heads),
+        ("head_dim", indexer.head_dim),
+        ("topk", indexer.topk),
+    ] {
+        if found == 0 {
+            return Err(KernelError::Parameter {
+                op,
+                parameter,
+                found,
+                expected: "at least 1",
+            });
+        }
+    }
+    let width = checked_product(op, "heads and width", &[indexer.n_heads, indexer.head_dim])?;
+    let t = check_rows(op, "q", q.len(), width)?;
+    check_len(op, "weights", weights.len(), t * indexer.n_heads)?;
+    let capacity = check_rows(op, "keys", keys.len(), indexer.head_dim)?;
+    let positions = first_position + t;
+    if positions > capacity {
+        return Err(KernelError::CacheCapacity {
+            op,
+            oldest: 0,
+            newest: positions.saturating_sub(1),
+            capacity,
+        });
+    }
+    for (what, needed, held) in [
+        ("positions", positions, scratch.capacity),
+        ("threads", cpu.threads(), scratch.threads),
+    ] {
+        if needed > held {
+            return Err(KernelError::Scratch {
+                op,
+                what,
+                needed,
+                capacity: held,
+            });
+        }
+    }
+    Ok((t, capacity))
+}

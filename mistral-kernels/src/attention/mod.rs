@@ -1,0 +1,172 @@
+//! Attention over a cache of keys and values.
+
+mod cache;
+mod index;
+mod mla;
+mod naive;
+mod selected;
+
+pub use cache::{CacheBuffer, CacheData, CacheDataMut, CacheShape, CacheType, KvCache, append};
+pub use index::{IndexScratch, Indexer, index_topk};
+pub use mla::{Latent, MlaScratch, mla_absorb_query, mla_project_value};
+pub use selected::Selected;
+
+use crate::error::{check_len, check_rows};
+use crate::{Cpu, KernelError};
+
+/// Parameters of an attention.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Attention {
+    /// Query heads; a multiple of the cache's heads. Query head `h` reads key head
+    /// `h · n_kv_heads / n_heads`.
+    pub n_heads: usize,
+    /// Factor on `q · k`.
+    pub scale: f32,
+    /// Sliding window `W`: query `i` sees keys `j` with `i - j < W`. `None` is full attention.
+    pub window: Option<usize>,
+}
+
+impl Attention {
+    /// First position that the query at `position` sees.
+    #[must_use]
+    pub fn first_visible(&self, position: usize) -> usize {
+        self.window
+            .map_or(0, |window| (position + 1).saturating_sub(window))
+    }
+}
+
+/// Memory that attention works in; sized once, reused by every call.
+#[derive(Debug)]
+pub struct AttentionScratch {
+    scores: Vec<f32>,
+}
+
+impl AttentionScratch {
+    /// Room for attentions with up to `n_heads` query heads over keys of width `d` and values of
+    /// width `dv`.
+    #[must_use]
+    pub fn new(threads: usize, n_heads: usize, d: usize, dv: usize) -> Self {
+        let _ = (threads, n_heads, d, dv);
+        Self { scores: Vec::new() }
+    }
+}
+
+/// Causal attention: `out [t, n_heads, dv]` from `q [t, n_heads, d]`, whose first query stands at
+/// `first_position`.
+///
+/// The keys and values of all positions up to the last query's must have been appended. Scores,
+/// softmax and sums are f32, whatever the cache's type.
+///
+/// # Errors
+/// When lengths or head counts don't fit, or the cache's capacity is smaller than the span of
+/// positions that the queries see together (`window + t - 1` for a sliding window).
+pub fn attention(
+    cpu: &Cpu,
+    attention: &Attention,
+    q: &[f32],
+    first_position: usize,
+    cache: &KvCache<'_>,
+    out: &mut [f32],
+    scratch: &mut AttentionScratch,
+) -> Result<(), KernelError> {
+    let t = check(attention, q, first_position, cache, out)?;
+    naive::attend(cpu, attention, (q, t), first_position, cache, None, out);
+    let _ = &mut scratch.scores;
+    Ok(())
+}
+
+/// Attention of each query to some positions only (sparse attention).
+///
+/// As [`attention`], but query `i` sees just the positions `selected.row(i)`, which must be
+/// ascending and among those that causality and window allow. A query without any yields zeros.
+///
+/// # Errors
+/// As [`attention`], and when a row isn't ascending or names a position that isn't visible.
+#[expect(
+    clippy::too_many_arguments,
+    reason = "the arguments of attention and the selection"
+)]
+pub fn attention_selected(
+    cpu: &Cpu,
+    attention: &Attention,
+    q: &[f32],
+    first_position: usize,
+    cache: &KvCache<'_>,
+    selected: &Selected,
+    out: &mut [f32],
+    scratch: &mut AttentionScratch,
+) -> Result<(), KernelError> {
+    let t = check(attention, q, first_position, cache, out)?;
+    check_len("attention", "selected (queries)", selected.queries(), t)?;
+    for i in 0..t {
+        let last = first_position + i;
+        let mut first = attention.first_visible(last);
+        for &p in selected.row(i) {
+            let found = p as usize;
+            if found < first || found > last {
+                return Err(KernelError::SelectedPosition {
+                    op: "attention",
+                    query: i,
+                    found,
+                    first,
+                    last,
+                });
+            }
+            first = found + 1;
+        }
+    }
+    naive::attend(
+        cpu,
+        attention,
+        (q, t),
+        first_position,
+        cache,
+        Some(selected),
+        out,
+    );
+    let _ = &mut scratch.scores;
+    Ok(())
+}
+
+/// Checks shapes and returns the number of queries.
+fn check(
+    attention: &Attention,
+    q: &[f32],
+    first_position: usize,
+    cache: &KvCache<'_>,
+    out: &[f32],
+) -> Result<usize, KernelError> {
+    let op = "attention";
+    let heads = attention.n_heads;
+    if heads == 0 || !heads.is_multiple_of(cache.n_kv_heads()) {
+        return Err(KernelError::Parameter {
+            op,
+            parameter: "n_heads",
+            found: heads,
+            expected: "a positive multiple of the cache's heads",
+        });
+    }
+    if attention.window == Some(0) {
+        return Err(KernelError::Parameter {
+            op,
+            parameter: "window",
+            found: 0,
+            expected: "at least 1",
+        });
+    }
+    let t = check_rows(op, "q", q.len(), heads * cache.d())?;
+    check_len(op, "out", out.len(), t * heads * cache.dv())?;
+    if t > 0 {
+        let oldest = attention.first_visible(first_position);
+        let newest = first_position + t - 1;
+        if newest - oldest >= cache.capacity() {
+            return Err(KernelError::CacheCapacity {
+                op,
+                oldest,
+                newest,
+                capacity: cache.capacity(),
+            });
+        }
+    }
+    Ok(t)
+}
