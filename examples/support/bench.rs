@@ -1,0 +1,64 @@
+//! The line that a program measuring a whole model prints, and what it is made of.
+
+use serde::{Deserialize, Serialize};
+
+/// Figures of one model on one machine; medians over the repeats.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct BenchLine {
+    /// Prompt tokens processed in a second.
+    pub prefill_tokens_per_s: f64,
+    /// Tokens generated in a second after the first.
+    pub decode_tokens_per_s: f64,
+    /// Milliseconds from the prompt to the first token.
+    pub ttft_ms: f64,
+    /// Milliseconds from the path to a model that is ready.
+    pub load_ms: f64,
+    /// The largest resident set of the process.
+    pub peak_rss_bytes: u64,
+    /// Bytes of all weights as stored.
+    pub weight_bytes: u64,
+    /// Bytes of weights that one decoded token reads, times the decode speed.
+    pub read_bytes_per_s: f64,
+    /// Which kernels ran.
+    pub kernel_path: String,
+}
+
+/// The median of `values`; the mean of the middle two when their number is even. `None` without values.
+#[must_use]
+pub fn median(values: &[f64]) -> Option<f64> {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let middle = sorted.len() / 2;
+    match sorted.len() {
+        0 => None,
+        n if n % 2 == 1 => Some(sorted[middle]),
+        _ => Some((sorted[middle - 1] + sorted[middle]) / 2.0),
+    }
+}
+
+/// The largest resident set that this process has had, in bytes; 0 where the system does not tell.
+#[must_use]
+pub fn peak_rss_bytes() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kib = line.and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok());
+    kib.unwrap_or(0) * 1024
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn median_of_odd_even_and_none() {
+        let rows: [(&[f64], Option<f64>); 4] = [
+            (&[], None),
+            (&[3.0], Some(3.0)),
+            (&[3.0, 1.0, 2.0], Some(2.0)),
+            (&[4.0, 1.0, 2.0, 3.0], Some(2.5)),
+        ];
+        for (values, expected) in rows {
+            assert_eq!(median(values), expected, "{values:?}");
+        }
+    }
+}
