@@ -304,19 +304,19 @@ impl Staged {
             make_folder(&folder, Links::Refuse)?;
         }
         let place = folder.join(name);
-        if let Ok(meta) = fs::symlink_metadata(&place) {
-            if !meta.is_file() {
-                let found = if meta.is_dir() {
-                    "a folder"
-                } else {
-                    "a link or device"
-                };
-                return Err(FilesError::Obstacle {
-                    path: place,
-                    expected: "a file",
-                    found,
-                });
-            }
+        if let Ok(meta) = fs::symlink_metadata(&place)
+            && !meta.is_file()
+        {
+            let found = if meta.is_dir() {
+                "a folder"
+            } else {
+                "a link or device"
+            };
+            return Err(FilesError::Obstacle {
+                path: place,
+                expected: "a file",
+                found,
+            });
         }
         // Short, so that a name at the limit still has one; unique in this process and its set.
         let beside = folder.join(format!(".new-{}-{}", std::process::id(), self.0.len()));

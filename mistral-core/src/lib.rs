@@ -2,8 +2,10 @@
 #![forbid(unsafe_code)]
 
 pub mod capability;
+pub mod catalog;
 pub mod error;
 pub mod files;
+pub mod hardware;
 pub mod llm;
 pub mod model;
 pub mod need;
@@ -13,6 +15,7 @@ pub mod reason;
 pub mod recommendation;
 pub mod report;
 pub mod sizing;
+pub mod sourced;
 pub mod tuning;
 
 pub use error::CoreError;
