@@ -1,0 +1,171 @@
+//! What can go wrong between a folder of files and generated text.
+
+use std::path::PathBuf;
+
+/// Errors of loading, tokenizing and generating. Messages say what was expected, what was found
+/// and where.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum InferError {
+    /// A file can't be read.
+    #[error("{}: can't be read", path.display())]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A folder lacks the files of a model.
+    #[error("{}: expected {expected}", path.display())]
+    NoModel {
+        /// The folder.
+        path: PathBuf,
+        /// Which files were looked for.
+        expected: &'static str,
+    },
+    /// The model's description is refused.
+    #[error("{}: refused", path.display())]
+    Spec {
+        /// The description's file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: mistral_core::CoreError,
+    },
+    /// A safetensors file breaks its format: header too large or cut off, offsets that overlap,
+    /// leave gaps or run past the end, shapes whose product wraps.
+    #[error("{}: not a valid safetensors file", path.display())]
+    Safetensors {
+        /// The file.
+        path: PathBuf,
+        /// Which rule it breaks.
+        #[source]
+        source: safetensors::SafeTensorError,
+    },
+    /// The index of a sharded checkpoint is no valid JSON object of tensor to file.
+    #[error("{}: not a valid index of shards", path.display())]
+    ShardIndex {
+        /// The index file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// The index names a file outside its folder.
+    #[error("{}: shard name {name:?} is not a file name", path.display())]
+    ShardName {
+        /// The index file.
+        path: PathBuf,
+        /// The name.
+        name: String,
+    },
+    /// A tensor of the model is in no file.
+    #[error("tensor `{name}` of shape {shape:?} is missing")]
+    MissingTensor {
+        /// Canonical name.
+        name: String,
+        /// Shape that the model's description gives.
+        shape: Vec<usize>,
+    },
+    /// A tensor has another shape than the model's description gives.
+    #[error("tensor `{name}`: expected shape {expected:?}, found {found:?}")]
+    TensorShape {
+        /// Name in the file.
+        name: String,
+        /// Shape that the model's description gives.
+        expected: Vec<usize>,
+        /// Shape in the file.
+        found: Vec<usize>,
+    },
+    /// A tensor is stored in a format that this crate doesn't read.
+    #[error("tensor `{name}`: expected f32, f16 or bf16, found {found}")]
+    TensorDtype {
+        /// Name in the file.
+        name: String,
+        /// The format found.
+        found: String,
+    },
+    /// A decoder layer has a tensor that the description doesn't account for, such as a bias.
+    #[error("tensor `{name}` is not part of the model that the description gives")]
+    UnexpectedTensor {
+        /// Name in the file.
+        name: String,
+    },
+    /// The tokenizer has ids that the embedding has no row for.
+    #[error("tokenizer has {tokenizer} ids, the model's vocabulary only {model}")]
+    VocabularyMismatch {
+        /// Ids of the tokenizer.
+        tokenizer: usize,
+        /// Rows of the embedding.
+        model: usize,
+    },
+    /// A token id isn't in the vocabulary.
+    #[error("token id {id} at position {position}: the vocabulary has {vocab_size}")]
+    TokenOutOfRange {
+        /// The id.
+        id: u32,
+        /// Its place in what was given.
+        position: usize,
+        /// Size of the vocabulary.
+        vocab_size: usize,
+    },
+    /// Nothing was given to continue.
+    #[error("the prompt has no tokens")]
+    EmptyPrompt,
+    /// The prompt, or prompt and continuation, exceed the session's context.
+    #[error("{tokens} tokens exceed the session's context of {max_seq_len}")]
+    ContextExceeded {
+        /// Tokens asked for.
+        tokens: usize,
+        /// The session's limit.
+        max_seq_len: usize,
+    },
+    /// A limit of a session is zero, beyond the model's context, or its buffers don't fit.
+    #[error("session limit `{limit}` = {found}, expected {expected}")]
+    Limit {
+        /// Field of [`SessionLimits`](crate::SessionLimits) or of the load options.
+        limit: &'static str,
+        /// Its value.
+        found: usize,
+        /// The condition it fails.
+        expected: String,
+    },
+    /// The buffers of a session can't be allocated.
+    #[error("a session of {bytes} bytes can't be allocated")]
+    OutOfMemory {
+        /// Size of the buffer that failed.
+        bytes: usize,
+    },
+    /// An option of generation is out of range.
+    #[error("option `{option}` = {found}, expected {expected}")]
+    Option {
+        /// Name of the option.
+        option: &'static str,
+        /// Its value.
+        found: String,
+        /// The condition it fails.
+        expected: &'static str,
+    },
+    /// Text was given or asked for, but no tokenizer was loaded.
+    #[error("the model was loaded without a tokenizer")]
+    NoTokenizer,
+    /// The tokenizer's file or a text is refused.
+    #[error("tokenizer")]
+    Tokenizer(#[from] crate::tokenizer::TokenizerError),
+    /// A conversation is refused.
+    #[error("conversation")]
+    Chat(#[from] crate::chat::ChatError),
+    /// A kernel refused its arguments, or met a number that isn't finite.
+    #[error("kernel")]
+    Kernel(#[from] mistral_kernels::KernelError),
+    /// Non-finite logits: the weights or the scales are broken.
+    #[error("layer {layer}: {source}")]
+    Layer {
+        /// The decoder layer.
+        layer: usize,
+        /// What the kernel met.
+        #[source]
+        source: mistral_kernels::KernelError,
+    },
+}

@@ -1,0 +1,79 @@
+//! One safetensors file: mapped or copied, header checked.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use safetensors::{Dtype, SafeTensors};
+
+use super::WeightStorage;
+use crate::error::InferError;
+
+/// The bytes of a file.
+#[derive(Debug)]
+pub(super) enum Bytes {
+    Mapped(memmap2::Mmap),
+    Copied(Vec<u8>),
+}
+
+impl Bytes {
+    pub(super) fn as_slice(&self) -> &[u8] {
+        match self {
+            Bytes::Mapped(map) => map,
+            Bytes::Copied(bytes) => bytes,
+        }
+    }
+}
+
+/// Where a tensor stands in its file.
+#[derive(Debug, Clone)]
+pub(super) struct Entry {
+    pub(super) dtype: Dtype,
+    pub(super) shape: Vec<usize>,
+    pub(super) range: Range<usize>,
+}
+
+/// A checked file.
+#[derive(Debug)]
+pub(super) struct WeightFile {
+    pub(super) bytes: Arc<Bytes>,
+    pub(super) entries: HashMap<String, Entry>,
+}
+
+impl WeightFile {
+    /// Maps or copies `path` and checks its header against its length.
+    pub(super) fn open(path: &Path, storage: WeightStorage) -> Result<WeightFile, InferError> {
+        let io = |source| InferError::Io { path: path.to_owned(), source };
+        let bytes = match storage {
+            WeightStorage::Mapped => Bytes::Mapped(map(path).map_err(io)?),
+            WeightStorage::Copied => Bytes::Copied(std::fs::read(path).map_err(io)?),
+        };
+        WeightFile::parse(bytes, path)
+    }
+
+    fn parse(bytes: Bytes, path: &Path) -> Result<WeightFile, InferError> {
+        let bad = |source| InferError::Safetensors { path: PathBuf::from(path), source };
+        let (header, metadata) = SafeTensors::read_metadata(bytes.as_slice()).map_err(bad)?;
+        let data = header + size_of::<u64>();
+        let entries = metadata
+            .tensors()
+            .into_iter()
+            .map(|(name, info)| {
+                let range = data + info.data_offsets.0..data + info.data_offsets.1;
+                (name, Entry { dtype: info.dtype, shape: info.shape.clone(), range })
+            })
+            .collect();
+        Ok(WeightFile { bytes: Arc::new(bytes), entries })
+    }
+}
+
+#[expect(unsafe_code, reason = "memory-mapping a weight file")]
+fn map(path: &Path) -> std::io::Result<memmap2::Mmap> {
+    let file = File::open(path)?;
+    // SAFETY: the map is read-only and only ever read as bytes of plain numbers. That no other
+    // program truncates the file while it is mapped is the caller's part, documented at
+    // `WeightStorage::Mapped`; `WeightStorage::Copied` doesn't depend on it.
+    unsafe { memmap2::Mmap::map(&file) }
+}
