@@ -53,7 +53,12 @@ fn layer_tensors<E>(
         (FeedForward::Moe, Some(moe)) => {
             visit("gate.weight", &[moe.num_experts, spec.dim])?;
             for e in 0..moe.num_experts {
-                swiglu_tensors(&format!("experts.{e}"), spec.dim, moe.expert_hidden_dim, visit)?;
+                swiglu_tensors(
+                    &format!("experts.{e}"),
+                    spec.dim,
+                    moe.expert_hidden_dim,
+                    visit,
+                )?;
             }
             if moe.num_shared_experts > 0 {
                 let hidden = moe.expert_hidden_dim * moe.num_shared_experts;
@@ -82,12 +87,18 @@ fn mla_tensors<E>(
         None => visit("attention.wq.weight", &[q, spec.dim])?,
     }
     if spec.owns_kv(layer) {
-        visit("attention.wkv_a_with_mqa.weight", &[m.kv_lora_rank + rope, spec.dim])?;
+        visit(
+            "attention.wkv_a_with_mqa.weight",
+            &[m.kv_lora_rank + rope, spec.dim],
+        )?;
         visit("attention.kv_a_norm.weight", &[m.kv_lora_rank])?;
     }
     let expanded = spec.n_heads * (nope + m.v_head_dim);
     visit("attention.wkv_b.weight", &[expanded, m.kv_lora_rank])?;
-    visit("attention.wo.weight", &[spec.dim, spec.n_heads * m.v_head_dim])?;
+    visit(
+        "attention.wo.weight",
+        &[spec.dim, spec.n_heads * m.v_head_dim],
+    )?;
     if spec.position_scale == PositionScale::SsMax {
         visit("attention.ssmax_scaling.s", &[spec.n_heads])?;
         visit("attention.ssmax_scaling.b", &[spec.n_heads])?;
@@ -105,11 +116,17 @@ fn indexer_tensors<E>(
     };
     visit("attention.indexer.q_input_norm.weight", &[spec.dim])?;
     visit("attention.indexer.q_input_norm.bias", &[spec.dim])?;
-    visit("attention.indexer.wq_b.weight", &[x.n_heads * x.head_dim, spec.dim])?;
+    visit(
+        "attention.indexer.wq_b.weight",
+        &[x.n_heads * x.head_dim, spec.dim],
+    )?;
     visit("attention.indexer.wk.weight", &[x.head_dim, spec.dim])?;
     visit("attention.indexer.k_norm.weight", &[x.head_dim])?;
     visit("attention.indexer.k_norm.bias", &[x.head_dim])?;
-    visit("attention.indexer.weights_proj.weight", &[x.n_heads, spec.dim])?;
+    visit(
+        "attention.indexer.weights_proj.weight",
+        &[x.n_heads, spec.dim],
+    )?;
     visit("attention.indexer.ssmax_scaling.s", &[x.n_heads])?;
     visit("attention.indexer.ssmax_scaling.b", &[x.n_heads])
 }

@@ -20,10 +20,23 @@ pub(super) fn run(
 ) -> Result<(), KernelError> {
     let (b, s) = (&mut state.buffers, &mut state.scratch);
     match (&layer.feed_forward, &pass.spec.moe) {
-        (FeedForwardWeights::Moe { gate, experts: all, shared }, Some(moe)) => {
+        (
+            FeedForwardWeights::Moe {
+                gate,
+                experts: all,
+                shared,
+            },
+            Some(moe),
+        ) => {
             let (t, dim) = (pass.tokens, pass.spec.dim);
             let logits = &mut b.router_logits[..t * moe.num_experts];
-            linear(pass.cpu, &gate.matrix()?, &b.h[..t * dim], logits, &mut s.linear)?;
+            linear(
+                pass.cpu,
+                &gate.matrix()?,
+                &b.h[..t * dim],
+                logits,
+                &mut s.linear,
+            )?;
             observer.values(Point::RouterLogits(i), logits);
             route(&router(moe), logits, None, &mut s.routing)?;
             observer.routing(i, &s.routing);
@@ -33,9 +46,14 @@ pub(super) fn run(
                 None => Ok(()),
             }
         }
-        (FeedForwardWeights::Dense(weights) | FeedForwardWeights::Moe { shared: Some(weights), .. }, _) => {
-            dense(pass, weights, b, s)
-        }
+        (
+            FeedForwardWeights::Dense(weights)
+            | FeedForwardWeights::Moe {
+                shared: Some(weights),
+                ..
+            },
+            _,
+        ) => dense(pass, weights, b, s),
         (FeedForwardWeights::Moe { shared: None, .. }, None) => Ok(()),
     }
 }
@@ -62,12 +80,27 @@ fn routed(
     s: &mut Scratch,
 ) -> Result<(), KernelError> {
     let wide = pass.tokens * pass.spec.dim;
-    let Some(scratch) = &mut s.experts else { return Ok(()) };
+    let Some(scratch) = &mut s.experts else {
+        return Ok(());
+    };
     let views: Result<Vec<ExpertWeights<'_>>, KernelError> = all
         .iter()
-        .map(|e| Ok(ExpertWeights { w1: e.w1.matrix()?, w2: e.w2.matrix()?, w3: e.w3.matrix()? }))
+        .map(|e| {
+            Ok(ExpertWeights {
+                w1: e.w1.matrix()?,
+                w2: e.w2.matrix()?,
+                w3: e.w3.matrix()?,
+            })
+        })
         .collect();
-    experts(pass.cpu, &views?, &b.h[..wide], &s.routing, &mut b.out[..wide], scratch)
+    experts(
+        pass.cpu,
+        &views?,
+        &b.h[..wide],
+        &s.routing,
+        &mut b.out[..wide],
+        scratch,
+    )
 }
 
 /// Gate and up in one go, then down into `out`.
@@ -80,7 +113,13 @@ fn dense(
     let wide = pass.tokens * pass.spec.dim;
     hidden(pass, weights, b, s)?;
     let inner = &b.up[..pass.tokens * weights.w1.shape()[0]];
-    linear(pass.cpu, &weights.w2.matrix()?, inner, &mut b.out[..wide], &mut s.linear)
+    linear(
+        pass.cpu,
+        &weights.w2.matrix()?,
+        inner,
+        &mut b.out[..wide],
+        &mut s.linear,
+    )
 }
 
 /// As [`dense`], added to what `out` holds.
@@ -95,7 +134,13 @@ fn add_shared(
     let inner = &b.up[..pass.tokens * weights.w1.shape()[0]];
     // `h` is read no more in this layer.
     let shared = &mut b.h[..wide];
-    linear(pass.cpu, &weights.w2.matrix()?, inner, shared, &mut s.linear)?;
+    linear(
+        pass.cpu,
+        &weights.w2.matrix()?,
+        inner,
+        shared,
+        &mut s.linear,
+    )?;
     for (out, shared) in b.out[..wide].iter_mut().zip(shared.iter()) {
         *out += shared;
     }
@@ -113,12 +158,22 @@ fn hidden(
     let len = t * weights.w1.shape()[0];
     let (w1, w3) = (weights.w1.matrix()?, weights.w3.matrix()?);
     let (gate, up) = (&mut b.gate[..len], &mut b.up[..len]);
-    linear_many(pass.cpu, &mut [(&w1, gate), (&w3, up)], &b.h[..t * pass.spec.dim], &mut s.linear)?;
+    linear_many(
+        pass.cpu,
+        &mut [(&w1, gate), (&w3, up)],
+        &b.h[..t * pass.spec.dim],
+        &mut s.linear,
+    )?;
     swiglu_in_place(pass, b, len)
 }
 
 fn swiglu_in_place(pass: &Pass<'_>, b: &mut Buffers, len: usize) -> Result<(), KernelError> {
     // The kernel writes to a third buffer; swapping keeps the result in `up`.
     std::mem::swap(&mut b.up, &mut b.activated);
-    swiglu(pass.cpu, &b.gate[..len], &b.activated[..len], &mut b.up[..len])
+    swiglu(
+        pass.cpu,
+        &b.gate[..len],
+        &b.activated[..len],
+        &mut b.up[..len],
+    )
 }

@@ -6,9 +6,9 @@ use mistral_kernels::{
     scale_llama4,
 };
 
+use super::Pass;
 use super::mla::rope_of;
 use super::state::{LayerCache, State};
-use super::Pass;
 use crate::weights::Tensor;
 
 /// Reads `h`, leaves the attention's output in `out`.
@@ -33,8 +33,17 @@ pub(super) fn run(
         rope(cpu, &rope_of(spec, heads, d, 0), q, &s.angles)?;
         rope(cpu, &rope_of(spec, kv_heads, d, 0), k, &s.angles)?;
     }
-    if let PositionScale::Llama4 { beta, original_max_position_embeddings } = spec.position_scale {
-        scale_llama4(q, &b.positions[..t], beta as f32, original_max_position_embeddings)?;
+    if let PositionScale::Llama4 {
+        beta,
+        original_max_position_embeddings,
+    } = spec.position_scale
+    {
+        scale_llama4(
+            q,
+            &b.positions[..t],
+            beta as f32,
+            original_max_position_embeddings,
+        )?;
     }
     let params = Attention {
         n_heads: heads,
@@ -42,19 +51,50 @@ pub(super) fn run(
         window: spec.layers[i].window,
     };
     for span in pass.spans {
-        let LayerCache::Gqa { k: keys, v: values, capacity } =
-            &mut state.sequences[span.sequence].caches[i]
+        let LayerCache::Gqa {
+            k: keys,
+            v: values,
+            capacity,
+        } = &mut state.sequences[span.sequence].caches[i]
         else {
             continue;
         };
-        let shape = CacheShape { heads: kv_heads, capacity: *capacity, width: d };
-        append(&shape, keys.data_mut(), span.first_position, span.of(&b.k, kv_heads * d))?;
-        append(&shape, values.data_mut(), span.first_position, span.of(&b.v, kv_heads * d))?;
+        let shape = CacheShape {
+            heads: kv_heads,
+            capacity: *capacity,
+            width: d,
+        };
+        append(
+            &shape,
+            keys.data_mut(),
+            span.first_position,
+            span.of(&b.k, kv_heads * d),
+        )?;
+        append(
+            &shape,
+            values.data_mut(),
+            span.first_position,
+            span.of(&b.v, kv_heads * d),
+        )?;
         let cache = KvCache::new((kv_heads, *capacity), (d, d), keys.data(), values.data())?;
         let out = span.of_mut(&mut b.attended, heads * d);
         let q = span.of(&b.q, heads * d);
-        attention(cpu, &params, q, span.first_position, &cache, out, &mut s.attention)?;
+        attention(
+            cpu,
+            &params,
+            q,
+            span.first_position,
+            &cache,
+            out,
+            &mut s.attention,
+        )?;
     }
     let attended = &b.attended[..t * heads * d];
-    linear(cpu, &wo.matrix()?, attended, &mut b.out[..t * spec.dim], &mut s.linear)
+    linear(
+        cpu,
+        &wo.matrix()?,
+        attended,
+        &mut b.out[..t * spec.dim],
+        &mut s.linear,
+    )
 }

@@ -24,22 +24,43 @@ pub(super) fn run(
     observer: &mut dyn Observer,
 ) -> Result<(), KernelError> {
     let (cpu, spec, t) = (pass.cpu, pass.spec, pass.tokens);
-    let Some(x) = &spec.indexer else { return Ok(()) };
+    let Some(x) = &spec.indexer else {
+        return Ok(());
+    };
     let (heads, d) = (x.n_heads, x.head_dim);
     let (b, s) = (&mut state.buffers, &mut state.scratch);
-    let Some(scratch) = &mut s.index else { return Ok(()) };
+    let Some(scratch) = &mut s.index else {
+        return Ok(());
+    };
     let h = &b.h[..t * spec.dim];
 
     let normed = &mut b.out[..t * spec.dim];
-    layer_norm(cpu, h, &weights.q_norm.0, &weights.q_norm.1, NORM_EPS, normed)?;
+    layer_norm(
+        cpu,
+        h,
+        &weights.q_norm.0,
+        &weights.q_norm.1,
+        NORM_EPS,
+        normed,
+    )?;
     let q = &mut b.index_q[..t * heads * d];
     linear(cpu, &weights.wq.matrix()?, normed, q, &mut s.linear)?;
-    scale_ssmax(q, &b.positions[..t], &weights.ssmax.scale, &weights.ssmax.bias)?;
+    scale_ssmax(
+        q,
+        &b.positions[..t],
+        &weights.ssmax.scale,
+        &weights.ssmax.bias,
+    )?;
 
     let (wk, wp) = (weights.wk.matrix()?, weights.weights.matrix()?);
     let raw = &mut b.index_k[..t * d];
     let head_weights = &mut b.index_weights[..t * heads];
-    linear_many(cpu, &mut [(&wk, raw), (&wp, head_weights)], h, &mut s.linear)?;
+    linear_many(
+        cpu,
+        &mut [(&wk, raw), (&wp, head_weights)],
+        h,
+        &mut s.linear,
+    )?;
     let k = &mut b.index_k_normed[..t * d];
     let raw = &b.index_k[..t * d];
     layer_norm(cpu, raw, &weights.k_norm.0, &weights.k_norm.1, NORM_EPS, k)?;
@@ -48,15 +69,40 @@ pub(super) fn run(
         rope(cpu, &rope_of(spec, 1, d, 0), k, &s.angles)?;
     }
 
-    let params = Indexer { n_heads: heads, head_dim: d, topk: x.topk };
+    let params = Indexer {
+        n_heads: heads,
+        head_dim: d,
+        topk: x.topk,
+    };
     for span in pass.spans {
         let sequence = &mut state.sequences[span.sequence];
         let keys = &mut sequence.indexer_keys[i];
-        let shape = CacheShape { heads: 1, capacity: state.sizes.seq_len, width: d };
-        append(&shape, keys.data_mut(), span.first_position, span.of(&b.index_k_normed, d))?;
-        let (q, w) = (span.of(&b.index_q, heads * d), span.of(&b.index_weights, heads));
+        let shape = CacheShape {
+            heads: 1,
+            capacity: state.sizes.seq_len,
+            width: d,
+        };
+        append(
+            &shape,
+            keys.data_mut(),
+            span.first_position,
+            span.of(&b.index_k_normed, d),
+        )?;
+        let (q, w) = (
+            span.of(&b.index_q, heads * d),
+            span.of(&b.index_weights, heads),
+        );
         let chosen = &mut sequence.selected;
-        index_topk(cpu, &params, q, w, span.first_position, keys.data(), chosen, scratch)?;
+        index_topk(
+            cpu,
+            &params,
+            q,
+            w,
+            span.first_position,
+            keys.data(),
+            chosen,
+            scratch,
+        )?;
         for row in 0..span.len {
             observer.selected(i, span.sequence, span.first_position + row, chosen.row(row));
         }

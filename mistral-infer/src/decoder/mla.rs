@@ -17,7 +17,12 @@ pub(super) fn rope_of(spec: &ModelSpec, heads: usize, head_dim: usize, offset: u
         RopeLayout::Interleaved => mistral_kernels::RopeLayout::Interleaved,
         RopeLayout::HalfSplit => mistral_kernels::RopeLayout::HalfSplit,
     };
-    Rope { layout, heads, head_dim, offset }
+    Rope {
+        layout,
+        heads,
+        head_dim,
+        offset,
+    }
 }
 
 /// Reads `h`, leaves the attention's output in `out`.
@@ -27,7 +32,9 @@ pub(super) fn run(
     weights: &MlaWeights,
     state: &mut State,
 ) -> Result<(), KernelError> {
-    let AttentionKind::Mla(m) = &pass.spec.attention else { return Ok(()) };
+    let AttentionKind::Mla(m) = &pass.spec.attention else {
+        return Ok(());
+    };
     queries(pass, i, m, weights, state)?;
     if let Some((wkv_a, norm)) = &weights.latent {
         latents(pass, i, m, wkv_a, norm, state)?;
@@ -37,7 +44,13 @@ pub(super) fn run(
     let b = &mut state.buffers;
     let attended = &b.attended[..t * spec.n_heads * m.v_head_dim];
     let out = &mut b.out[..t * spec.dim];
-    linear(pass.cpu, &weights.wo.matrix()?, attended, out, &mut state.scratch.linear)
+    linear(
+        pass.cpu,
+        &weights.wo.matrix()?,
+        attended,
+        out,
+        &mut state.scratch.linear,
+    )
 }
 
 /// `q`: projected, rotated, scaled by position.
@@ -69,9 +82,13 @@ fn queries(
     }
     let positions = &b.positions[..t];
     match (spec.position_scale, &weights.ssmax) {
-        (PositionScale::Llama4 { beta, original_max_position_embeddings }, _) => {
-            scale_llama4(q, positions, beta as f32, original_max_position_embeddings)
-        }
+        (
+            PositionScale::Llama4 {
+                beta,
+                original_max_position_embeddings,
+            },
+            _,
+        ) => scale_llama4(q, positions, beta as f32, original_max_position_embeddings),
         (_, Some(ssmax)) => scale_ssmax(q, positions, &ssmax.scale, &ssmax.bias),
         _ => Ok(()),
     }
@@ -91,10 +108,22 @@ fn latents(
     let (lora, width) = (m.kv_lora_rank, m.kv_lora_rank + rotated);
     let (b, s) = (&mut state.buffers, &mut state.scratch);
     let rows = &mut b.latent[..t * width];
-    linear(cpu, &wkv_a.matrix()?, &b.h[..t * spec.dim], rows, &mut s.linear)?;
+    linear(
+        cpu,
+        &wkv_a.matrix()?,
+        &b.h[..t * spec.dim],
+        rows,
+        &mut s.linear,
+    )?;
     let normed = &mut b.latent_normed[..t * width];
     for (row, out) in rows.chunks_exact(width).zip(normed.chunks_exact_mut(width)) {
-        rms_norm(cpu, &row[..lora], norm, m.latent_norm_eps as f32, &mut out[..lora])?;
+        rms_norm(
+            cpu,
+            &row[..lora],
+            norm,
+            m.latent_norm_eps as f32,
+            &mut out[..lora],
+        )?;
         out[lora..].copy_from_slice(&row[lora..]);
     }
     if rotated > 0 {
@@ -102,8 +131,14 @@ fn latents(
     }
     for span in pass.spans {
         let sequence = &mut state.sequences[span.sequence];
-        let LayerCache::Latent { rows, width } = &mut sequence.caches[i] else { continue };
-        let shape = CacheShape { heads: 1, capacity: state.sizes.seq_len, width: *width };
+        let LayerCache::Latent { rows, width } = &mut sequence.caches[i] else {
+            continue;
+        };
+        let shape = CacheShape {
+            heads: 1,
+            capacity: state.sizes.seq_len,
+            width: *width,
+        };
         let new = span.of(&b.latent_normed, *width);
         append(&shape, rows.data_mut(), span.first_position, new)?;
     }
@@ -123,13 +158,18 @@ fn attend(
     let shape = latent_shape(m, heads, layer.rope);
     let wide = lora + shape.rope;
     let (b, s) = (&mut state.buffers, &mut state.scratch);
-    let Some(scratch) = &mut s.mla else { return Ok(()) };
+    let Some(scratch) = &mut s.mla else {
+        return Ok(());
+    };
     let wkv_b = weights.wkv_b.matrix()?;
     let absorbed = &mut b.absorbed[..t * heads * wide];
     let q = &b.q[..t * heads * m.qk_head_dim()];
     mla_absorb_query(cpu, &shape, &wkv_b, q, absorbed, scratch)?;
-    let params =
-        Attention { n_heads: heads, scale: spec.softmax_scale as f32, window: layer.window };
+    let params = Attention {
+        n_heads: heads,
+        scale: spec.softmax_scale as f32,
+        window: layer.window,
+    };
     for span in pass.spans {
         let sequence = &state.sequences[span.sequence];
         let LayerCache::Latent { rows, width } = &sequence.caches[layer.kv_source] else {

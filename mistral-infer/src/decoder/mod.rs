@@ -13,9 +13,7 @@ mod state;
 mod weights;
 
 use mistral_core::model::ModelSpec;
-use mistral_kernels::{
-    Cpu, KernelError, WeightData, add_rms_norm, linear, rms_norm, softcap,
-};
+use mistral_kernels::{Cpu, KernelError, WeightData, add_rms_norm, linear, rms_norm, softcap};
 
 use crate::error::InferError;
 
@@ -99,11 +97,18 @@ pub(crate) fn forward<'s>(
 ) -> Result<&'s [f32], InferError> {
     let spans = plan(spec, state, runs)?;
     let tokens = spans.last().map_or(0, |s| s.start + s.len);
-    let pass = Pass { cpu, spec, tokens, spans: &spans };
+    let pass = Pass {
+        cpu,
+        spec,
+        tokens,
+        spans: &spans,
+    };
     match layers(&pass, weights, state, runs, observer) {
         Ok(rows) => {
             for run in runs {
-                state.sequences[run.sequence].tokens.extend_from_slice(run.tokens);
+                state.sequences[run.sequence]
+                    .tokens
+                    .extend_from_slice(run.tokens);
             }
             Ok(&state.buffers.logits[..rows * spec.vocab_size])
         }
@@ -119,7 +124,15 @@ fn plan(spec: &ModelSpec, state: &State, runs: &[Run<'_>]) -> Result<Vec<Span>, 
     let sizes = &state.sizes;
     let limit = |limit, found, max: usize| {
         let expected = format!("at most {max}");
-        if found > max { Err(InferError::Limit { limit, found, expected }) } else { Ok(()) }
+        if found > max {
+            Err(InferError::Limit {
+                limit,
+                found,
+                expected,
+            })
+        } else {
+            Ok(())
+        }
     };
     let mut spans: Vec<Span> = Vec::with_capacity(runs.len());
     let mut rows = 0usize;
@@ -127,7 +140,11 @@ fn plan(spec: &ModelSpec, state: &State, runs: &[Run<'_>]) -> Result<Vec<Span>, 
         limit("sequence", run.sequence, sizes.sequences - 1)?;
         if spans.iter().any(|s| s.sequence == run.sequence) {
             let expected = "each sequence once a pass".to_owned();
-            return Err(InferError::Limit { limit: "sequence", found: run.sequence, expected });
+            return Err(InferError::Limit {
+                limit: "sequence",
+                found: run.sequence,
+                expected,
+            });
         }
         if run.tokens.is_empty() {
             return Err(InferError::EmptyPrompt);
@@ -136,11 +153,19 @@ fn plan(spec: &ModelSpec, state: &State, runs: &[Run<'_>]) -> Result<Vec<Span>, 
         let first_position = state.sequences[run.sequence].tokens.len();
         let tokens = first_position.saturating_add(run.tokens.len());
         if tokens > sizes.seq_len {
-            return Err(InferError::ContextExceeded { tokens, max_seq_len: sizes.seq_len });
+            return Err(InferError::ContextExceeded {
+                tokens,
+                max_seq_len: sizes.seq_len,
+            });
         }
         let start = spans.last().map_or(0, |s| s.start + s.len);
         let len = run.tokens.len();
-        spans.push(Span { sequence: run.sequence, start, len, first_position });
+        spans.push(Span {
+            sequence: run.sequence,
+            start,
+            len,
+            first_position,
+        });
         rows += run.logit_rows();
         limit("max_batch_tokens", start + len, sizes.tokens)?;
     }
@@ -151,9 +176,11 @@ fn plan(spec: &ModelSpec, state: &State, runs: &[Run<'_>]) -> Result<Vec<Span>, 
 pub(crate) fn check_ids(tokens: &[u32], vocab_size: usize) -> Result<(), InferError> {
     match tokens.iter().position(|id| *id as usize >= vocab_size) {
         None => Ok(()),
-        Some(position) => {
-            Err(InferError::TokenOutOfRange { id: tokens[position], position, vocab_size })
-        }
+        Some(position) => Err(InferError::TokenOutOfRange {
+            id: tokens[position],
+            position,
+            vocab_size,
+        }),
     }
 }
 
@@ -169,10 +196,18 @@ fn layers(
     let wide = t * spec.dim;
     embed(pass, weights, state, runs)?;
     observer.values(Point::Embedding, &state.buffers.x[..wide]);
-    let Some(first) = weights.layers.first() else { return Ok(0) };
+    let Some(first) = weights.layers.first() else {
+        return Ok(0);
+    };
     {
         let b = &mut state.buffers;
-        rms_norm(cpu, &b.x[..wide], &first.attention_norm, eps, &mut b.h[..wide])?;
+        rms_norm(
+            cpu,
+            &b.x[..wide],
+            &first.attention_norm,
+            eps,
+            &mut b.h[..wide],
+        )?;
     }
     for (i, layer) in weights.layers.iter().enumerate() {
         let at = |source| InferError::Layer { layer: i, source };
@@ -184,7 +219,10 @@ fn layers(
         feed_forward::run(pass, i, layer, state, observer).map_err(at)?;
         let b = &mut state.buffers;
         observer.values(Point::FeedForwardOut(i), &b.out[..wide]);
-        let next = weights.layers.get(i + 1).map_or(&weights.norm, |l| &l.attention_norm);
+        let next = weights
+            .layers
+            .get(i + 1)
+            .map_or(&weights.norm, |l| &l.attention_norm);
         let (x, out, h) = (&mut b.x[..wide], &b.out[..wide], &mut b.h[..wide]);
         add_rms_norm(cpu, x, out, next, eps, h).map_err(at)?;
         observer.values(Point::Layer(i), &b.x[..wide]);
@@ -214,7 +252,10 @@ fn embed(
         }
     }
     let factor = pass.spec.rope.attention_factor as f32;
-    state.scratch.angles.fill(&weights.inv_freq, factor, &b.positions[..pass.tokens])
+    state
+        .scratch
+        .angles
+        .fill(&weights.inv_freq, factor, &b.positions[..pass.tokens])
 }
 
 /// Attention of layer `i`: reads `h`, leaves its output in `out`.
@@ -254,9 +295,19 @@ fn logits(
     if rows == 0 {
         return Ok(0);
     }
-    let output = weights.output.as_ref().unwrap_or(&weights.embedding).matrix()?;
+    let output = weights
+        .output
+        .as_ref()
+        .unwrap_or(&weights.embedding)
+        .matrix()?;
     let out = &mut b.logits[..rows * vocab];
-    linear(pass.cpu, &output, &b.logit_rows[..rows * dim], out, &mut state.scratch.linear)?;
+    linear(
+        pass.cpu,
+        &output,
+        &b.logit_rows[..rows * dim],
+        out,
+        &mut state.scratch.linear,
+    )?;
     if let Some(cap) = pass.spec.logit_softcap {
         softcap(cap as f32, out);
     }

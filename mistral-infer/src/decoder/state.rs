@@ -1,12 +1,12 @@
 //! Running state: every buffer of a session, made once and sized from the spec and the limits.
 
 use mistral_core::model::{AttentionKind, FeedForward, Indexer, MlaSpec, ModelSpec};
+use mistral_kernels::LinearScratch;
+use mistral_kernels::RopeAngles;
 use mistral_kernels::{
     AttentionScratch, CacheBuffer, CacheType, IndexScratch, Latent, MlaScratch, Selected,
 };
-use mistral_kernels::LinearScratch;
 use mistral_kernels::{ExpertsScratch, Routing};
-use mistral_kernels::RopeAngles;
 
 use crate::error::InferError;
 
@@ -64,7 +64,11 @@ impl Sizes {
     ) -> Result<Sizes, InferError> {
         let check = |limit, found, max: usize| match (1..=max).contains(&found) {
             true => Ok(found),
-            false => Err(InferError::Limit { limit, found, expected: format!("from 1 to {max}") }),
+            false => Err(InferError::Limit {
+                limit,
+                found,
+                expected: format!("from 1 to {max}"),
+            }),
         };
         let context = spec.max_seq_len.unwrap_or(MAX_CONTEXT);
         let seq_len = limits.max_seq_len.unwrap_or(context.min(DEFAULT_CONTEXT));
@@ -157,7 +161,11 @@ impl Widths {
 #[derive(Debug)]
 pub(crate) enum LayerCache {
     /// Grouped-query attention; capacity is smaller than the context behind a window.
-    Gqa { k: CacheBuffer, v: CacheBuffer, capacity: usize },
+    Gqa {
+        k: CacheBuffer,
+        v: CacheBuffer,
+        capacity: usize,
+    },
     /// Latents with the rotated key part behind, `[capacity, width]`.
     Latent { rows: CacheBuffer, width: usize },
     /// Read from the layer that `kv_source` names.
@@ -230,9 +238,13 @@ impl State {
         let bytes = total_bytes(spec, &widths, &sizes)
             .ok_or(InferError::OutOfMemory { bytes: usize::MAX })?;
         // A probe: the allocator answers for the whole size before any part is taken.
-        Vec::<u8>::new().try_reserve_exact(bytes).map_err(|_| InferError::OutOfMemory { bytes })?;
+        Vec::<u8>::new()
+            .try_reserve_exact(bytes)
+            .map_err(|_| InferError::OutOfMemory { bytes })?;
         Ok(State {
-            sequences: (0..sizes.sequences).map(|_| sequence(spec, &sizes)).collect(),
+            sequences: (0..sizes.sequences)
+                .map(|_| sequence(spec, &sizes))
+                .collect(),
             buffers: buffers(spec, &widths, &sizes),
             scratch: scratch(spec, &widths, &sizes, threads),
             sizes,
@@ -266,7 +278,13 @@ fn capacity(window: Option<usize>, sizes: &Sizes) -> usize {
 /// The rotated width that a layer's latents carry.
 pub(crate) fn latent_shape(m: &MlaSpec, n_heads: usize, rope: bool) -> Latent {
     let (nope, rope) = m.split(rope);
-    Latent { n_heads, nope, rope, v: m.v_head_dim, kv_lora: m.kv_lora_rank }
+    Latent {
+        n_heads,
+        nope,
+        rope,
+        v: m.v_head_dim,
+        kv_lora: m.kv_lora_rank,
+    }
 }
 
 fn element_bytes(kind: CacheType) -> usize {
@@ -282,9 +300,14 @@ fn total_bytes(spec: &ModelSpec, widths: &Widths, sizes: &Sizes) -> Option<usize
             AttentionKind::Mla(m) => m.kv_lora_rank + m.split(layer.rope).1,
         };
         let positions = capacity(layer.window, sizes);
-        let size = row.checked_mul(positions)?.checked_mul(element_bytes(sizes.cache))?;
+        let size = row
+            .checked_mul(positions)?
+            .checked_mul(element_bytes(sizes.cache))?;
         let keys = match layer.indexer {
-            Indexer::Full => widths.indexer_key.checked_mul(sizes.seq_len)?.checked_mul(4)?,
+            Indexer::Full => widths
+                .indexer_key
+                .checked_mul(sizes.seq_len)?
+                .checked_mul(4)?,
             Indexer::None | Indexer::Shared => 0,
         };
         cache = cache.checked_add(size)?.checked_add(keys)?;
@@ -295,9 +318,14 @@ fn total_bytes(spec: &ModelSpec, widths: &Widths, sizes: &Sizes) -> Option<usize
         let rows = sizes.tokens.checked_mul(moe.num_experts_per_tok)?;
         floats = floats.checked_add(row.checked_mul(rows)?)?;
     }
-    let logits = sizes.logits.checked_mul(spec.vocab_size.checked_add(spec.dim)?)?;
+    let logits = sizes
+        .logits
+        .checked_mul(spec.vocab_size.checked_add(spec.dim)?)?;
     let cache = cache.checked_mul(sizes.sequences)?;
-    floats.checked_add(logits)?.checked_mul(4)?.checked_add(cache)
+    floats
+        .checked_add(logits)?
+        .checked_mul(4)?
+        .checked_add(cache)
 }
 
 fn sequence(spec: &ModelSpec, sizes: &Sizes) -> SequenceState {
@@ -314,7 +342,10 @@ fn sequence(spec: &ModelSpec, sizes: &Sizes) -> SequenceState {
         }
         AttentionKind::Mla(m) => {
             let width = m.kv_lora_rank + m.split(layer.rope).1;
-            LayerCache::Latent { rows: CacheBuffer::new(sizes.cache, sizes.seq_len * width), width }
+            LayerCache::Latent {
+                rows: CacheBuffer::new(sizes.cache, sizes.seq_len * width),
+                width,
+            }
         }
     };
     let keys = |layer: &mistral_core::model::LayerSpec| match (layer.indexer, &spec.indexer) {
@@ -322,7 +353,10 @@ fn sequence(spec: &ModelSpec, sizes: &Sizes) -> SequenceState {
         (Indexer::Full, Some(x)) => CacheBuffer::new(CacheType::F32, sizes.seq_len * x.head_dim),
         _ => CacheBuffer::new(CacheType::F32, 0),
     };
-    let topk = spec.indexer.as_ref().map_or(0, |x| x.topk.min(sizes.seq_len));
+    let topk = spec
+        .indexer
+        .as_ref()
+        .map_or(0, |x| x.topk.min(sizes.seq_len));
     SequenceState {
         caches: spec.layers.iter().enumerate().map(cache).collect(),
         indexer_keys: spec.layers.iter().map(keys).collect(),
@@ -371,16 +405,21 @@ fn scratch(spec: &ModelSpec, w: &Widths, sizes: &Sizes, threads: usize) -> Scrat
             (Some(MlaScratch::new(threads, &shape)), d, m.kv_lora_rank)
         }
     };
-    let has_moe = spec.layers.iter().any(|l| l.feed_forward == FeedForward::Moe);
+    let has_moe = spec
+        .layers
+        .iter()
+        .any(|l| l.feed_forward == FeedForward::Moe);
     let moe = spec.moe.as_ref().filter(|_| has_moe);
     let top_k = moe.map_or(1, |m| m.num_experts_per_tok);
     Scratch {
         linear: LinearScratch::new(threads, t, w.widest),
         attention: AttentionScratch::new(threads, spec.n_heads, d, dv),
         mla,
-        index: spec.indexer.as_ref().map(|_| IndexScratch::new(threads, sizes.seq_len)),
-        experts: moe
-            .map(|m| ExpertsScratch::new(threads, t, top_k, spec.dim, m.expert_hidden_dim)),
+        index: spec
+            .indexer
+            .as_ref()
+            .map(|_| IndexScratch::new(threads, sizes.seq_len)),
+        experts: moe.map(|m| ExpertsScratch::new(threads, t, top_k, spec.dim, m.expert_hidden_dim)),
         routing: Routing::new(t, top_k),
         angles: RopeAngles::new(t, spec.rope.dim),
     }

@@ -29,7 +29,12 @@ pub(crate) struct LayerWeights {
 
 #[derive(Debug)]
 pub(crate) enum AttentionWeights {
-    Gqa { wq: Tensor, wk: Tensor, wv: Tensor, wo: Tensor },
+    Gqa {
+        wq: Tensor,
+        wk: Tensor,
+        wv: Tensor,
+        wo: Tensor,
+    },
     Mla(Box<MlaWeights>),
 }
 
@@ -46,7 +51,11 @@ pub(crate) struct MlaWeights {
 #[derive(Debug)]
 pub(crate) enum QueryWeights {
     Direct(Tensor),
-    LowRank { wq_a: Tensor, norm: Vec<f32>, wq_b: Tensor },
+    LowRank {
+        wq_a: Tensor,
+        norm: Vec<f32>,
+        wq_b: Tensor,
+    },
 }
 
 /// Scale and bias of each head.
@@ -69,7 +78,11 @@ pub(crate) struct IndexerWeights {
 #[derive(Debug)]
 pub(crate) enum FeedForwardWeights {
     Dense(SwiGlu),
-    Moe { gate: Tensor, experts: Vec<SwiGlu>, shared: Option<SwiGlu> },
+    Moe {
+        gate: Tensor,
+        experts: Vec<SwiGlu>,
+        shared: Option<SwiGlu>,
+    },
 }
 
 /// Gate, down and up projection.
@@ -88,7 +101,8 @@ struct Source<'a> {
 
 impl Source<'_> {
     fn tensor(&self, name: &str, shape: &[usize]) -> Result<Tensor, InferError> {
-        self.checkpoint.tensor(&format!("{}{name}", self.prefix), shape)
+        self.checkpoint
+            .tensor(&format!("{}{name}", self.prefix), shape)
     }
 
     fn vector(&self, name: &str, len: usize) -> Result<Vec<f32>, InferError> {
@@ -96,7 +110,10 @@ impl Source<'_> {
     }
 
     fn below(&self, name: &str) -> Source<'_> {
-        Source { checkpoint: self.checkpoint, prefix: format!("{}{name}.", self.prefix) }
+        Source {
+            checkpoint: self.checkpoint,
+            prefix: format!("{}{name}.", self.prefix),
+        }
     }
 }
 
@@ -104,9 +121,13 @@ impl DecoderWeights {
     /// Takes every tensor of `spec` from `checkpoint`.
     pub(crate) fn load(spec: &ModelSpec, checkpoint: &Checkpoint) -> Result<Self, InferError> {
         checkpoint.check(spec)?;
-        let root = Source { checkpoint, prefix: String::new() };
-        let layers: Result<Vec<LayerWeights>, InferError> =
-            (0..spec.n_layers).map(|i| layer(&root.below(&format!("layers.{i}")), spec, i)).collect();
+        let root = Source {
+            checkpoint,
+            prefix: String::new(),
+        };
+        let layers: Result<Vec<LayerWeights>, InferError> = (0..spec.n_layers)
+            .map(|i| layer(&root.below(&format!("layers.{i}")), spec, i))
+            .collect();
         let shape = [spec.vocab_size, spec.dim];
         let output = match spec.tied_embeddings {
             true => None,
@@ -124,7 +145,11 @@ impl DecoderWeights {
     /// Bytes that one decoded token reads: every matrix once, of the experts only the chosen.
     pub(crate) fn bytes_per_token(&self, spec: &ModelSpec) -> usize {
         let head = self.output.as_ref().unwrap_or(&self.embedding).bytes();
-        head + self.layers.iter().map(|layer| layer.bytes_per_token(spec)).sum::<usize>()
+        head + self
+            .layers
+            .iter()
+            .map(|layer| layer.bytes_per_token(spec))
+            .sum::<usize>()
     }
 }
 
@@ -143,12 +168,17 @@ impl LayerWeights {
                 query + latent + m.wkv_b.bytes() + m.wo.bytes()
             }
         };
-        let indexer = self.indexer.as_ref().map_or(0, |x| {
-            x.wq.bytes() + x.wk.bytes() + x.weights.bytes()
-        });
+        let indexer = self
+            .indexer
+            .as_ref()
+            .map_or(0, |x| x.wq.bytes() + x.wk.bytes() + x.weights.bytes());
         let feed_forward = match &self.feed_forward {
             FeedForwardWeights::Dense(w) => w.bytes(),
-            FeedForwardWeights::Moe { gate, experts, shared } => {
+            FeedForwardWeights::Moe {
+                gate,
+                experts,
+                shared,
+            } => {
                 let active = spec.moe.as_ref().map_or(0, |m| m.num_experts_per_tok);
                 let one = experts.first().map_or(0, SwiGlu::bytes);
                 gate.bytes() + active * one + shared.as_ref().map_or(0, SwiGlu::bytes)
@@ -182,7 +212,10 @@ fn frequencies(spec: &ModelSpec, root: &Source<'_>) -> Result<Vec<f32>, InferErr
     });
     let mut frequencies = inv_freq(spec.rope.theta, spec.rope.dim, yarn.as_ref());
     if spec.rope.learned_scale {
-        scale_inv_freq(&mut frequencies, &root.vector("lerope.alpha", spec.rope.dim / 2)?)?;
+        scale_inv_freq(
+            &mut frequencies,
+            &root.vector("lerope.alpha", spec.rope.dim / 2)?,
+        )?;
     }
     Ok(frequencies)
 }
@@ -256,7 +289,10 @@ fn ssmax(source: &Source<'_>, heads: usize) -> Result<SsMax, InferError> {
 }
 
 fn indexer(source: &Source<'_>, spec: &ModelSpec) -> Result<IndexerWeights, InferError> {
-    let x = spec.indexer.as_ref().expect("validate() requires it where a layer has an indexer");
+    let x = spec
+        .indexer
+        .as_ref()
+        .expect("validate() requires it where a layer has an indexer");
     let (dim, width) = (spec.dim, x.head_dim);
     Ok(IndexerWeights {
         q_norm: (
@@ -265,7 +301,10 @@ fn indexer(source: &Source<'_>, spec: &ModelSpec) -> Result<IndexerWeights, Infe
         ),
         wq: source.tensor("wq_b.weight", &[x.n_heads * width, dim])?,
         wk: source.tensor("wk.weight", &[width, dim])?,
-        k_norm: (source.vector("k_norm.weight", width)?, source.vector("k_norm.bias", width)?),
+        k_norm: (
+            source.vector("k_norm.weight", width)?,
+            source.vector("k_norm.bias", width)?,
+        ),
         weights: source.tensor("weights_proj.weight", &[x.n_heads, dim])?,
         ssmax: ssmax(source, x.n_heads)?,
     })
@@ -280,7 +319,11 @@ fn feed_forward(
         (FeedForward::Moe, Some(moe)) => moe,
         _ => {
             let below = source.below("feed_forward");
-            return Ok(FeedForwardWeights::Dense(SwiGlu::load(&below, spec.dim, spec.hidden_dim)?));
+            return Ok(FeedForwardWeights::Dense(SwiGlu::load(
+                &below,
+                spec.dim,
+                spec.hidden_dim,
+            )?));
         }
     };
     let experts: Result<Vec<SwiGlu>, InferError> = (0..moe.num_experts)
@@ -295,7 +338,11 @@ fn feed_forward(
         experts: experts?,
         shared: match hidden {
             0 => None,
-            _ => Some(SwiGlu::load(&source.below("shared_experts"), spec.dim, hidden)?),
+            _ => Some(SwiGlu::load(
+                &source.below("shared_experts"),
+                spec.dim,
+                hidden,
+            )?),
         },
     })
 }

@@ -45,7 +45,10 @@ pub(super) struct WeightFile {
 impl WeightFile {
     /// Maps or copies `path` and checks its header against its length.
     pub(super) fn open(path: &Path, storage: WeightStorage) -> Result<WeightFile, InferError> {
-        let io = |source| InferError::Io { path: path.to_owned(), source };
+        let io = |source| InferError::Io {
+            path: path.to_owned(),
+            source,
+        };
         let bytes = match storage {
             WeightStorage::Mapped => Bytes::Mapped(map(path).map_err(io)?),
             WeightStorage::Copied => Bytes::Copied(std::fs::read(path).map_err(io)?),
@@ -54,7 +57,10 @@ impl WeightFile {
     }
 
     fn parse(bytes: Bytes, path: &Path) -> Result<WeightFile, InferError> {
-        let bad = |source| InferError::Safetensors { path: PathBuf::from(path), source };
+        let bad = |source| InferError::Safetensors {
+            path: PathBuf::from(path),
+            source,
+        };
         let (header, metadata) = SafeTensors::read_metadata(bytes.as_slice()).map_err(bad)?;
         let data = header + size_of::<u64>();
         let entries = metadata
@@ -62,10 +68,20 @@ impl WeightFile {
             .into_iter()
             .map(|(name, info)| {
                 let range = data + info.data_offsets.0..data + info.data_offsets.1;
-                (name, Entry { dtype: info.dtype, shape: info.shape.clone(), range })
+                (
+                    name,
+                    Entry {
+                        dtype: info.dtype,
+                        shape: info.shape.clone(),
+                        range,
+                    },
+                )
             })
             .collect();
-        Ok(WeightFile { bytes: Arc::new(bytes), entries })
+        Ok(WeightFile {
+            bytes: Arc::new(bytes),
+            entries,
+        })
     }
 }
 

@@ -40,19 +40,29 @@ pub(super) fn weight_files(dir: &Path) -> Result<Vec<PathBuf>, InferError> {
 
 fn shards_of(dir: &Path, index: &Path) -> Result<Vec<PathBuf>, InferError> {
     let text = crate::read_text(index, MAX_INDEX_BYTES)?;
-    let parsed: Index = serde_json::from_str(&text)
-        .map_err(|source| InferError::ShardIndex { path: index.to_owned(), source })?;
+    let parsed: Index = serde_json::from_str(&text).map_err(|source| InferError::ShardIndex {
+        path: index.to_owned(),
+        source,
+    })?;
     let names: BTreeSet<String> = parsed.weight_map.into_values().collect();
     if names.is_empty() {
-        return Err(InferError::NoModel { path: index.to_owned(), expected: "at least one shard" });
+        return Err(InferError::NoModel {
+            path: index.to_owned(),
+            expected: "at least one shard",
+        });
     }
     names
         .into_iter()
         .map(|name| {
-            let plain = Path::new(&name).file_name().is_some_and(|f| f == name.as_str());
+            let plain = Path::new(&name)
+                .file_name()
+                .is_some_and(|f| f == name.as_str());
             match plain {
                 true => Ok(dir.join(name)),
-                false => Err(InferError::ShardName { path: index.to_owned(), name }),
+                false => Err(InferError::ShardName {
+                    path: index.to_owned(),
+                    name,
+                }),
             }
         })
         .collect()
@@ -60,7 +70,10 @@ fn shards_of(dir: &Path, index: &Path) -> Result<Vec<PathBuf>, InferError> {
 
 /// `stem-00001-of-00003.safetensors` and so on, all that the count names.
 fn numbered_shards(dir: &Path, stem: &str) -> Result<Vec<PathBuf>, InferError> {
-    let io = |source| InferError::Io { path: dir.to_owned(), source };
+    let io = |source| InferError::Io {
+        path: dir.to_owned(),
+        source,
+    };
     let prefix = format!("{stem}-");
     let mut found = BTreeSet::new();
     for entry in std::fs::read_dir(dir).map_err(io)? {

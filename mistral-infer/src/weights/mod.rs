@@ -54,7 +54,11 @@ impl Checkpoint {
     /// [`InferError`] when there are none, a file breaks its format, or an index names a file that
     /// isn't there.
     pub fn open(path: &Path, storage: WeightStorage) -> Result<Checkpoint, InferError> {
-        let paths = if path.is_dir() { find::weight_files(path)? } else { vec![path.to_owned()] };
+        let paths = if path.is_dir() {
+            find::weight_files(path)?
+        } else {
+            vec![path.to_owned()]
+        };
         Checkpoint::open_files(&paths, storage)
     }
 
@@ -71,9 +75,17 @@ impl Checkpoint {
             files.push(file);
         }
         let naming = Naming::detect(&|name| index.contains_key(name)).ok_or_else(|| {
-            InferError::MissingTensor { name: "tok_embeddings.weight".to_owned(), shape: Vec::new() }
+            InferError::MissingTensor {
+                name: "tok_embeddings.weight".to_owned(),
+                shape: Vec::new(),
+            }
         })?;
-        Ok(Checkpoint { files, index, naming, used: RefCell::default() })
+        Ok(Checkpoint {
+            files,
+            index,
+            naming,
+            used: RefCell::default(),
+        })
     }
 
     fn entry(&self, name: &str) -> Option<(&WeightFile, &Entry)> {
@@ -87,7 +99,9 @@ impl Checkpoint {
     /// [`InferError::MissingTensor`], [`InferError::TensorShape`], [`InferError::TensorDtype`].
     pub fn tensor(&self, canonical: &str, shape: &[usize]) -> Result<Tensor, InferError> {
         for candidate in self.naming.candidates(canonical) {
-            let Some((file, entry)) = self.entry(&candidate.name) else { continue };
+            let Some((file, entry)) = self.entry(&candidate.name) else {
+                continue;
+            };
             let dtype = float_type(&candidate.name, entry.dtype)?;
             let wrong = || InferError::TensorShape {
                 name: candidate.name.clone(),
@@ -105,7 +119,10 @@ impl Checkpoint {
             self.used.borrow_mut().insert(candidate.name);
             return Ok(tensor);
         }
-        Err(InferError::MissingTensor { name: canonical.to_owned(), shape: shape.to_vec() })
+        Err(InferError::MissingTensor {
+            name: canonical.to_owned(),
+            shape: shape.to_vec(),
+        })
     }
 
     /// Checks that every tensor of `spec` is here with its shape, and that no layer has one more.
@@ -122,11 +139,17 @@ impl Checkpoint {
             .keys()
             .filter(|name| !used.contains(*name) && self.naming.in_decoder(name))
             // Layers beyond the model's are prediction heads for training.
-            .filter(|name| self.naming.layer_of(name).is_none_or(|layer| layer < spec.n_layers))
+            .filter(|name| {
+                self.naming
+                    .layer_of(name)
+                    .is_none_or(|layer| layer < spec.n_layers)
+            })
             .collect();
         extra.sort();
         match extra.first() {
-            Some(name) => Err(InferError::UnexpectedTensor { name: (*name).clone() }),
+            Some(name) => Err(InferError::UnexpectedTensor {
+                name: (*name).clone(),
+            }),
             None => Ok(()),
         }
     }
@@ -134,7 +157,11 @@ impl Checkpoint {
     /// Bytes of all tensors in the files.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        self.files.iter().flat_map(|f| f.entries.values()).map(|e| e.range.len()).sum()
+        self.files
+            .iter()
+            .flat_map(|f| f.entries.values())
+            .map(|e| e.range.len())
+            .sum()
     }
 }
 
@@ -143,7 +170,10 @@ fn float_type(name: &str, dtype: Dtype) -> Result<FloatType, InferError> {
         Dtype::F32 => Ok(FloatType::F32),
         Dtype::F16 => Ok(FloatType::F16),
         Dtype::BF16 => Ok(FloatType::Bf16),
-        other => Err(InferError::TensorDtype { name: name.to_owned(), found: format!("{other:?}") }),
+        other => Err(InferError::TensorDtype {
+            name: name.to_owned(),
+            found: format!("{other:?}"),
+        }),
     }
 }
 

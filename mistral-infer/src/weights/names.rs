@@ -15,7 +15,11 @@ pub(super) enum Part {
     /// All of it.
     Whole,
     /// Entry `expert` of the first dimension, and of that one of `of` equal runs of rows.
-    Expert { expert: usize, run: usize, of: usize },
+    Expert {
+        expert: usize,
+        run: usize,
+        of: usize,
+    },
 }
 
 /// How a file names its tensors.
@@ -24,7 +28,10 @@ pub(super) enum Naming {
     /// Mistral's own names.
     Native,
     /// Hugging Face names; the decoder's and the output projection's stand behind prefixes.
-    HuggingFace { decoder: &'static str, output: &'static str },
+    HuggingFace {
+        decoder: &'static str,
+        output: &'static str,
+    },
 }
 
 const HF_PREFIXES: &[(&str, &str)] = &[
@@ -57,9 +64,9 @@ impl Naming {
     pub(super) fn in_decoder(self, name: &str) -> bool {
         let layers = match self {
             Naming::Native => name.strip_prefix("layers."),
-            Naming::HuggingFace { decoder, .. } => {
-                name.strip_prefix(decoder).and_then(|n| n.strip_prefix("layers."))
-            }
+            Naming::HuggingFace { decoder, .. } => name
+                .strip_prefix(decoder)
+                .and_then(|n| n.strip_prefix("layers.")),
         };
         // Old Hugging Face files store the frequencies, which follow from the config.
         layers.is_some() && !name.ends_with("rotary_emb.inv_freq")
@@ -73,7 +80,10 @@ impl Naming {
 }
 
 fn whole(name: String) -> Candidate {
-    Candidate { name, part: Part::Whole }
+    Candidate {
+        name,
+        part: Part::Whole,
+    }
 }
 
 fn native(canonical: &str) -> Vec<Candidate> {
@@ -94,7 +104,9 @@ fn hugging_face(canonical: &str, decoder: &str, output: &str) -> Vec<Candidate> 
         "output.weight" => return vec![whole(format!("{output}lm_head.weight"))],
         _ => {}
     }
-    let Some((layer, rest)) = split_layer(canonical) else { return Vec::new() };
+    let Some((layer, rest)) = split_layer(canonical) else {
+        return Vec::new();
+    };
     let stem = format!("{decoder}layers.{layer}");
     if let Some((expert, matrix)) = expert_of(rest) {
         return expert_candidates(&stem, expert, matrix);
@@ -121,7 +133,10 @@ fn hugging_face(canonical: &str, decoder: &str, output: &str) -> Vec<Candidate> 
         "gate.weight" => &["block_sparse_moe.gate.weight", "mlp.gate.weight"],
         _ => &[],
     };
-    names.iter().map(|name| whole(format!("{stem}.{name}"))).collect()
+    names
+        .iter()
+        .map(|name| whole(format!("{stem}.{name}")))
+        .collect()
 }
 
 /// Experts: one tensor each (hub files of Mixtral, per-expert files), or all of a layer fused.
@@ -132,7 +147,9 @@ fn expert_candidates(stem: &str, expert: usize, matrix: &str) -> Vec<Candidate> 
         _ => ("down_proj", "down_proj", 0, 1),
     };
     vec![
-        whole(format!("{stem}.block_sparse_moe.experts.{expert}.{matrix}.weight")),
+        whole(format!(
+            "{stem}.block_sparse_moe.experts.{expert}.{matrix}.weight"
+        )),
         Candidate {
             name: format!("{stem}.mlp.experts.{fused}"),
             part: Part::Expert { expert, run, of },
@@ -158,17 +175,39 @@ mod tests {
 
     #[test]
     fn names_of_each_file_form() {
-        let hf = Naming::HuggingFace { decoder: "model.", output: "" };
+        let hf = Naming::HuggingFace {
+            decoder: "model.",
+            output: "",
+        };
         let rows: &[(Naming, &str, &str)] = &[
-            (Naming::Native, "layers.0.gate.weight", "layers.0.feed_forward.gate.weight"),
+            (
+                Naming::Native,
+                "layers.0.gate.weight",
+                "layers.0.feed_forward.gate.weight",
+            ),
             (hf, "output.weight", "lm_head.weight"),
-            (hf, "layers.7.attention.wq.weight", "model.layers.7.self_attn.q_proj.weight"),
-            (hf, "layers.7.experts.3.w3.weight", "model.layers.7.mlp.experts.gate_up_proj"),
-            (hf, "layers.7.experts.3.w2.weight", "model.layers.7.mlp.experts.3.down_proj.weight"),
+            (
+                hf,
+                "layers.7.attention.wq.weight",
+                "model.layers.7.self_attn.q_proj.weight",
+            ),
+            (
+                hf,
+                "layers.7.experts.3.w3.weight",
+                "model.layers.7.mlp.experts.gate_up_proj",
+            ),
+            (
+                hf,
+                "layers.7.experts.3.w2.weight",
+                "model.layers.7.mlp.experts.3.down_proj.weight",
+            ),
         ];
         for (naming, canonical, expected) in rows {
             let found = naming.candidates(canonical);
-            assert!(found.iter().any(|c| c.name == *expected), "{canonical}: {found:?}");
+            assert!(
+                found.iter().any(|c| c.name == *expected),
+                "{canonical}: {found:?}"
+            );
         }
         assert_eq!(hf.layer_of("model.layers.12.mlp.gate.weight"), Some(12));
         assert!(hf.in_decoder("model.layers.0.self_attn.q_proj.bias"));

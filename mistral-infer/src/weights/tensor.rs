@@ -34,7 +34,11 @@ impl FloatType {
 enum Store {
     /// Invariant: the range lies in the file, its start is aligned for the type and its length is
     /// the element count times the type's size.
-    File { bytes: Arc<Bytes>, range: Range<usize>, dtype: FloatType },
+    File {
+        bytes: Arc<Bytes>,
+        range: Range<usize>,
+        dtype: FloatType,
+    },
     F32(Arc<[f32]>),
     F16(Arc<[f16]>),
     Bf16(Arc<[bf16]>),
@@ -62,7 +66,11 @@ impl Tensor {
         }
         let aligned = slice.as_ptr().addr() % dtype.bytes() == 0;
         let store = match (aligned, dtype) {
-            (true, _) => Store::File { bytes: Arc::clone(bytes), range, dtype },
+            (true, _) => Store::File {
+                bytes: Arc::clone(bytes),
+                range,
+                dtype,
+            },
             (false, FloatType::F32) => {
                 Store::F32(read_le(slice, |b: [u8; 4]| f32::from_le_bytes(b)))
             }
@@ -73,7 +81,10 @@ impl Tensor {
                 Store::Bf16(read_le(slice, |b: [u8; 2]| bf16::from_le_bytes(b)))
             }
         };
-        Some(Tensor { store, shape: shape.to_vec() })
+        Some(Tensor {
+            store,
+            shape: shape.to_vec(),
+        })
     }
 
     /// Dimensions, outermost first.
@@ -107,7 +118,11 @@ impl Tensor {
             Store::F32(x) => WeightData::F32(x),
             Store::F16(x) => WeightData::F16(x),
             Store::Bf16(x) => WeightData::Bf16(x),
-            Store::File { bytes, range, dtype } => {
+            Store::File {
+                bytes,
+                range,
+                dtype,
+            } => {
                 let slice = &bytes.as_slice()[range.clone()];
                 let len = slice.len() / dtype.bytes();
                 let start = slice.as_ptr();
