@@ -34,6 +34,8 @@ mod rope;
 mod sample;
 mod scale;
 mod swiglu;
+#[doc(hidden)]
+pub mod testkit;
 
 pub use attention::{
     Attention, AttentionScratch, CacheBuffer, CacheData, CacheDataMut, CacheShape, CacheType,

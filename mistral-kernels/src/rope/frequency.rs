@@ -38,25 +38,27 @@ impl Yarn {
 
 /// Inverse frequencies `theta^(-2i/dim)` for `i` in `0..dim/2`, changed by YaRN if given.
 ///
-/// YaRN's factor on cosines and sines isn't part of this: it goes to
-/// [`RopeAngles::fill`](super::RopeAngles::fill).
+/// Every step is rounded to f32 as in the reference: at position 100,000 one unit in the last
+/// place of a frequency turns a head by half a degree. YaRN's factor on cosines and sines isn't
+/// part of this: it goes to [`RopeAngles::fill`](super::RopeAngles::fill).
 #[must_use]
 pub fn inv_freq(theta: f64, dim: usize, yarn: Option<&Yarn>) -> Vec<f32> {
-    let width = dim as f64;
-    let plain = (0..dim / 2).map(|i| theta.powf(-2.0 * i as f64 / width));
-    let Some(yarn) = yarn else {
-        return plain.map(|f| f as f32).collect();
+    let period = |i: usize| {
+        let exponent = (2 * i) as f32 / dim as f32;
+        theta.powf(f64::from(exponent)) as f32
     };
-    let (low, high) = yarn.correction_range(width, theta);
+    let Some(yarn) = yarn else {
+        return (0..dim / 2).map(|i| 1.0 / period(i)).collect();
+    };
+    let (low, high) = yarn.correction_range(dim as f64, theta);
     // The reference widens an empty range by this much.
-    let span = if high == low { 0.001 } else { high - low };
-    plain
-        .enumerate()
-        .map(|(i, f)| {
-            let divided = ((i as f64 - low) / span).clamp(0.0, 1.0);
-            (f / yarn.factor * divided + f * (1.0 - divided)) as f32
-        })
-        .collect()
+    let span = if high == low { 0.001 } else { high - low } as f32;
+    let mix = |i: usize| {
+        let kept = 1.0 - ((i as f32 - low as f32) / span).clamp(0.0, 1.0);
+        let divided = 1.0 / (yarn.factor as f32 * period(i));
+        divided * (1.0 - kept) + 1.0 / period(i) * kept
+    };
+    (0..dim / 2).map(mix).collect()
 }
 
 /// Learned change of the frequencies: `inv_freq[i] *= e^alpha[i]` (Large 4).

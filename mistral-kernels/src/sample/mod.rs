@@ -219,13 +219,14 @@ impl Sampler {
     /// Leaves in `candidates` what may be drawn, with weights.
     fn filter(&mut self, logits: &[f32]) -> Result<(), KernelError> {
         let s = self.sampling;
-        let divided = |l: f32| l / s.temperature;
+        let highest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
         let candidates = &mut self.candidates;
         candidates.clear();
         candidates.extend(logits.iter().enumerate().filter_map(|(id, &l)| {
             let candidate = Candidate {
                 id: id as u32,
-                logit: divided(l),
+                // At most 0, so that no temperature overflows upwards.
+                logit: (l - highest) / s.temperature,
                 weight: 0.0,
             };
             (l > f32::NEG_INFINITY).then_some(candidate)
@@ -235,22 +236,13 @@ impl Sampler {
             let last = candidates[s.top_k - 1].logit;
             candidates.retain(|c| c.logit >= last);
         }
-        let max = candidates
-            .iter()
-            .map(|c| c.logit)
-            .fold(f32::NEG_INFINITY, f32::max);
         if candidates.is_empty() {
             return Err(KernelError::NoCandidate {
                 vocab_size: logits.len(),
             });
         }
         for c in candidates.iter_mut() {
-            // Equal when both overflowed: a temperature near 0.
-            c.weight = if c.logit == max {
-                1.0
-            } else {
-                (c.logit - max).exp()
-            };
+            c.weight = c.logit.exp();
         }
         if s.top_p < 1.0 {
             nucleus(candidates, s.top_p);

@@ -1,0 +1,11 @@
+//! Every operation against its f64 definition, on every instruction set of this machine.
+
+mod attention;
+mod fixtures;
+mod linear;
+mod mla;
+mod moe;
+mod norm;
+mod rope;
+mod sample;
+mod scale;
