@@ -4,8 +4,10 @@
 compile_error!("weight files are little-endian and mapped as they are");
 
 pub mod blueprint;
+pub mod chat;
 mod decoder;
 mod error;
+pub mod tokenizer;
 pub mod weights;
 
 use std::io::Read;
