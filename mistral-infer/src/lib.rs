@@ -5,6 +5,8 @@ compile_error!("weight files are little-endian and mapped as they are");
 
 pub mod blueprint;
 pub mod chat;
+#[cfg(feature = "candle")]
+pub mod candle;
 mod decoder;
 mod error;
 pub mod tokenizer;

@@ -1,0 +1,186 @@
+//! The model's card: what it is, how it was made, how good it is, what it writes.
+
+use std::fmt::Write;
+
+use super::corpus::Corpus;
+use super::options::Options;
+use super::state::Progress;
+
+/// Facts of the run that the state doesn't hold.
+pub struct Run<'a> {
+    pub options: &'a Options,
+    pub arguments: &'a [String],
+    pub corpus: &'a Corpus,
+    pub vocab: usize,
+    pub parameters: usize,
+    pub active_parameters: usize,
+    pub file_bytes: usize,
+    pub samples: &'a [String],
+}
+
+/// The card as Markdown.
+pub fn card(run: &Run, progress: &Progress) -> String {
+    let options = run.options;
+    let Some(best) = &progress.best else { return String::new() };
+    let evaluation = &best.evaluation;
+    // Writing to a String can't fail.
+    let mut card = String::new();
+    let _ = write!(
+        card,
+        "# tiny-mixtral
+
+A model of Mixtral's architecture, small enough to live in a repository, that writes lines in the \
+manner of Shakespeare's plays. It exists so that every program here has something real to run. It \
+knows nothing but its one megabyte of text: no facts, no instructions, no other language.
+
+| | |
+|---|---|
+| architecture | Mixtral: {experts} experts, {active} a token, grouped-query attention, RoPE, SwiGLU |
+| shape | {layers} layers, dim {dim}, {heads} query heads, {kv} key heads, expert width {hidden}, \
+vocabulary {vocab}, context {seq} |
+| parameters | {parameters} ({active_parameters} used by a token) |
+| file | {bytes} bytes, bf16 |
+| tokenizer | byte-level BPE, trained on the same text |
+",
+        experts = 8,
+        active = 2,
+        layers = options.layers,
+        dim = options.dim,
+        heads = super::model::N_HEADS,
+        kv = 2,
+        hidden = options.expert_hidden,
+        vocab = run.vocab,
+        seq = options.seq,
+        parameters = run.parameters,
+        active_parameters = run.active_parameters,
+        bytes = run.file_bytes,
+    );
+    let _ = write!(
+        card,
+        "
+## Training
+
+```text
+cargo run --release --features train --example train_tiny -- {arguments}
+```
+
+on {machine}, {date}; {minutes:.0} minutes, {steps} steps of {tokens} tokens \
+({epochs:.1} passes over the {train} training tokens). AdamW (0.9, 0.95), peak rate {lr}, weight \
+decay {decay}, clipping at 1, linear warm-up and cosine decay, seed {seed}, f32. The experts are \
+kept in use by the Switch load-balancing loss, coefficient {aux}. The weights kept are those with \
+the lowest loss on the held-out text, evaluated every {every} steps: step {best_step}.
+
+![Loss over the steps](loss.svg)
+",
+        arguments = shown(run.arguments),
+        machine = machine(),
+        date = date(),
+        minutes = progress.seconds / 60.0,
+        steps = progress.step,
+        tokens = options.batch * options.seq,
+        epochs = (progress.step * options.batch * options.seq) as f64
+            / run.corpus.train.len() as f64,
+        train = run.corpus.train.len(),
+        lr = options.lr,
+        decay = options.weight_decay,
+        seed = options.seed,
+        aux = options.aux,
+        every = options.eval_every,
+        best_step = best.step,
+    );
+    let _ = write!(
+        card,
+        "
+## Measured
+
+On the last tenth of the text ({tokens} tokens), which neither model nor tokenizer saw, with the \
+bf16 weights of the file and {seq} tokens of context at most:
+
+| loss | perplexity a token | bits a byte |
+|---|---|---|
+| {loss:.4} | {perplexity:.2} | {bits:.4} |
+
+Share of the choices that each expert received there:
+
+| layer | {heads} | max / mean | min / mean |
+|---|{rule}---|---|
+{rows}",
+        tokens = evaluation.tokens,
+        seq = options.seq,
+        loss = evaluation.loss,
+        perplexity = evaluation.perplexity(),
+        bits = evaluation.bits_per_byte,
+        heads = (0..8).map(|e| e.to_string()).collect::<Vec<_>>().join(" | "),
+        rule = "---|".repeat(8),
+        rows = load_rows(progress),
+    );
+    let _ = write!(card, "\n## Samples\n\nFirst draws at temperature 0.8, not chosen.\n");
+    for sample in run.samples {
+        let _ = write!(card, "\n```text\n{}\n```\n", sample.trim());
+    }
+    card.push_str(
+        "
+## Licence
+
+The text is Tiny Shakespeare, excerpts of Shakespeare's plays in the public domain. The weights, \
+the tokenizer and this card are under MIT OR Apache-2.0, like the code.
+",
+    );
+    card
+}
+
+/// One table row a layer.
+fn load_rows(progress: &Progress) -> String {
+    let Some(best) = &progress.best else { return String::new() };
+    let layers = best.evaluation.expert_share.iter().zip(best.evaluation.balance());
+    layers.enumerate().fold(String::new(), |mut rows, (i, (shares, (max, min)))| {
+        let shares: Vec<String> = shares.iter().map(|s| format!("{:.1} %", s * 100.0)).collect();
+        let _ = writeln!(rows, "| {i} | {} | {max:.2} | {min:.2} |", shares.join(" | "));
+        rows
+    })
+}
+
+/// The arguments without folders of one machine: those don't change the weights.
+fn shown(arguments: &[String]) -> String {
+    let mut shown = Vec::new();
+    let mut rest = arguments.iter();
+    while let Some(argument) = rest.next() {
+        match argument.as_str() {
+            "--out" | "--work" | "--stop-after" => drop(rest.next()),
+            flag if flag.starts_with("--") => {
+                shown.push(flag.to_owned());
+                shown.extend(rest.next().cloned());
+            }
+            path => {
+                let name = std::path::Path::new(path).file_name().unwrap_or(path.as_ref());
+                shown.push(name.to_string_lossy().into_owned());
+            }
+        }
+    }
+    shown.join(" ")
+}
+
+/// Processor and its threads.
+fn machine() -> String {
+    let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let name = info.lines().find_map(|l| l.strip_prefix("model name")?.split_once(": "));
+    let name = name.map_or("an unnamed processor", |(_, name)| name.trim());
+    let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    format!("{name} ({threads} threads)")
+}
+
+/// Today's date in UTC (days to civil date: Howard Hinnant, chrono-compatible algorithms).
+fn date() -> String {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let days = now.map_or(0, |d| d.as_secs() / 86_400) as i64 + 719_468;
+    let era = days.div_euclid(146_097);
+    let day_of_era = days.rem_euclid(146_097);
+    let year_of_era =
+        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted_month = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
+    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
+    let year = year_of_era + era * 400 + i64::from(month <= 2);
+    format!("{year:04}-{month:02}-{day:02}")
+}

@@ -1,0 +1,106 @@
+//! What a run is told.
+
+use std::path::PathBuf;
+
+/// Arguments of one training run.
+#[derive(Debug, Clone)]
+pub struct Options {
+    pub text: PathBuf,
+    pub out: PathBuf,
+    pub work: PathBuf,
+    pub steps: usize,
+    pub seed: u64,
+    pub dim: usize,
+    pub layers: usize,
+    pub expert_hidden: usize,
+    pub vocab: usize,
+    pub seq: usize,
+    pub batch: usize,
+    pub lr: f64,
+    pub weight_decay: f64,
+    pub aux: f64,
+    pub eval_every: usize,
+    /// Wall-clock seconds after which the run saves its state and ends.
+    pub stop_after: Option<u64>,
+}
+
+impl Options {
+    /// The settings of the model in `assets/`, changed by `arguments`.
+    pub fn parse(arguments: &[String]) -> Result<Self, String> {
+        let mut options = Self {
+            text: PathBuf::new(),
+            out: PathBuf::from("assets/tiny-mixtral"),
+            work: PathBuf::from("target/train-tiny"),
+            steps: 4000,
+            seed: 1,
+            dim: 128,
+            layers: 4,
+            expert_hidden: 64,
+            vocab: 1024,
+            seq: 128,
+            batch: 16,
+            lr: 3e-3,
+            weight_decay: 0.1,
+            aux: 0.01,
+            eval_every: 100,
+            stop_after: None,
+        };
+        let mut rest = arguments.iter();
+        while let Some(argument) = rest.next() {
+            let Some(name) = argument.strip_prefix("--") else {
+                options.text = PathBuf::from(argument);
+                continue;
+            };
+            let value = rest.next().ok_or_else(|| format!("--{name} needs a value"))?;
+            match name {
+                "out" => options.out = PathBuf::from(value),
+                "work" => options.work = PathBuf::from(value),
+                "steps" => options.steps = number(name, value)?,
+                "seed" => options.seed = number(name, value)?,
+                "dim" => options.dim = number(name, value)?,
+                "layers" => options.layers = number(name, value)?,
+                "expert-hidden" => options.expert_hidden = number(name, value)?,
+                "vocab" => options.vocab = number(name, value)?,
+                "seq" => options.seq = number(name, value)?,
+                "batch" => options.batch = number(name, value)?,
+                "lr" => options.lr = number(name, value)?,
+                "weight-decay" => options.weight_decay = number(name, value)?,
+                "aux" => options.aux = number(name, value)?,
+                "eval-every" => options.eval_every = number(name, value)?,
+                "stop-after" => options.stop_after = Some(number(name, value)?),
+                _ => return Err(format!("unknown option --{name}")),
+            }
+        }
+        if options.text.as_os_str().is_empty() {
+            return Err("expected the path of a text".to_owned());
+        }
+        options.check()?;
+        Ok(options)
+    }
+
+    fn check(&self) -> Result<(), String> {
+        let positive = [
+            ("steps", self.steps),
+            ("dim", self.dim),
+            ("layers", self.layers),
+            ("expert-hidden", self.expert_hidden),
+            ("seq", self.seq),
+            ("batch", self.batch),
+            ("eval-every", self.eval_every),
+        ];
+        if let Some((name, _)) = positive.iter().find(|(_, value)| *value == 0) {
+            return Err(format!("--{name} must be at least 1"));
+        }
+        if !self.dim.is_multiple_of(2 * super::model::N_HEADS) {
+            return Err(format!("--dim must be a multiple of {}", 2 * super::model::N_HEADS));
+        }
+        if self.vocab < 300 {
+            return Err("--vocab must be at least 300: 256 bytes and some merges".to_owned());
+        }
+        Ok(())
+    }
+}
+
+fn number<T: std::str::FromStr>(name: &str, value: &str) -> Result<T, String> {
+    value.parse().map_err(|_| format!("--{name}: expected a number, found {value:?}"))
+}

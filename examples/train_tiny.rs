@@ -1,0 +1,34 @@
+//! Trains the model in `assets/tiny-mixtral` from nothing but a text.
+//!
+//! ```text
+//! cargo run --release --features train --example train_tiny -- TEXT.txt [--out DIR] [--work DIR]
+//!     [--steps N] [--seed S] [--dim N] [--layers N] [--expert-hidden N] [--vocab N] [--seq N]
+//!     [--batch N] [--lr X] [--weight-decay X] [--aux X] [--eval-every N] [--stop-after SECONDS]
+//! ```
+//!
+//! A Mixtral (8 experts, 2 a token) learns through the differentiable decoder of `mistral-infer`.
+//! Whenever the loss on the held-out tenth of the text improves, `--out` receives the model, its
+//! tokenizer and its card; `--work` keeps the state of the run, from which the same command
+//! continues after an interruption. The same arguments give the same weights.
+
+mod train;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let options = match train::options::Options::parse(&arguments) {
+        Ok(options) => options,
+        Err(message) => {
+            eprintln!("train_tiny: {message}");
+            return ExitCode::from(2);
+        }
+    };
+    match train::run(&options, &arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("train_tiny: {error}");
+            ExitCode::from(2)
+        }
+    }
+}

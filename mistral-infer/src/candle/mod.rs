@@ -1,0 +1,50 @@
+//! The decoder once more, as a differentiable candle module.
+//!
+//! [`Decoder`] covers every architecture that [`ModelSpec`](mistral_core::model::ModelSpec)
+//! describes, in plain candle operations, so that gradients reach the parameters. It shares no
+//! arithmetic with the decoder that generates text: training uses this one, and the fixtures hold
+//! both equal. It keeps no cache: [`Decoder::forward`] takes whole sequences.
+//!
+//! Parameters come from a function from canonical name and shape to tensor, so that a checkpoint,
+//! the variables of a training run and a map in a test all serve:
+//!
+//! ```
+//! use candle_core::{DType, Device, Result, Tensor};
+//! use mistral_infer::candle::Decoder;
+//! # use mistral_core::model::ModelSpec;
+//! # fn spec() -> ModelSpec { ModelSpec::from_hf_config(include_str!("../../testdata/tiny_mixtral.json")).unwrap() }
+//! let constant = |_: &str, shape: &[usize]| Tensor::ones(shape, DType::F32, &Device::Cpu);
+//! let decoder = Decoder::new(&spec(), &constant)?;
+//! let ids = Tensor::new(&[[1u32, 2, 3]], &Device::Cpu)?;
+//! assert_eq!(decoder.forward(&ids)?.dims(), [1, 3, spec().vocab_size]);
+//! # Ok::<(), candle_core::Error>(())
+//! ```
+
+mod attention;
+mod decoder;
+mod indexer;
+mod moe;
+mod norm;
+mod rope;
+
+pub use decoder::{Decoder, LayerTrace, Trace};
+pub use indexer::Selection;
+pub use moe::{ExpertLoad, Routing, load_balancing_loss};
+
+use candle_core::{Result, Tensor};
+
+/// Gives a parameter by its canonical name and expected shape, or an error that names it.
+///
+/// A tensor of another shape is refused by [`Decoder::new`]. The tensor's dtype is the model's:
+/// f32 or bf16, save that a parameter may stay in f32 where the file keeps it so (Large 4's
+/// `gate.weight` and `lerope.alpha`).
+pub type Parameters<'a> = dyn Fn(&str, &[usize]) -> Result<Tensor> + 'a;
+
+/// Fetches `name` and checks its shape.
+fn parameter(parameters: &Parameters, name: &str, shape: &[usize]) -> Result<Tensor> {
+    let tensor = parameters(name, shape)?;
+    if tensor.dims() != shape {
+        candle_core::bail!("{name}: expected shape {shape:?}, found {:?}", tensor.dims());
+    }
+    Ok(tensor)
+}
