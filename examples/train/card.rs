@@ -7,21 +7,23 @@ use super::options::Options;
 use super::state::Progress;
 
 /// Facts of the run that the state doesn't hold.
-pub struct Run<'a> {
-    pub options: &'a Options,
-    pub arguments: &'a [String],
-    pub corpus: &'a Corpus,
-    pub vocab: usize,
-    pub parameters: usize,
-    pub active_parameters: usize,
-    pub file_bytes: usize,
-    pub samples: &'a [String],
+pub(crate) struct Run<'a> {
+    pub(crate) options: &'a Options,
+    pub(crate) arguments: &'a [String],
+    pub(crate) corpus: &'a Corpus,
+    pub(crate) vocab: usize,
+    pub(crate) parameters: usize,
+    pub(crate) active_parameters: usize,
+    pub(crate) file_bytes: usize,
+    pub(crate) samples: &'a [String],
 }
 
 /// The card as Markdown.
-pub fn card(run: &Run, progress: &Progress) -> String {
+pub(crate) fn card(run: &Run, progress: &Progress) -> String {
     let options = run.options;
-    let Some(best) = &progress.best else { return String::new() };
+    let Some(best) = &progress.best else {
+        return String::new();
+    };
     let evaluation = &best.evaluation;
     // Writing to a String can't fail.
     let mut card = String::new();
@@ -78,8 +80,8 @@ the lowest loss on the held-out text, evaluated every {every} steps: step {best_
         minutes = progress.seconds / 60.0,
         steps = progress.step,
         tokens = options.batch * options.seq,
-        epochs = (progress.step * options.batch * options.seq) as f64
-            / run.corpus.train.len() as f64,
+        epochs =
+            (progress.step * options.batch * options.seq) as f64 / run.corpus.train.len() as f64,
         train = run.corpus.train.len(),
         lr = options.lr,
         decay = options.weight_decay,
@@ -110,11 +112,17 @@ Share of the choices that each expert received there:
         loss = evaluation.loss,
         perplexity = evaluation.perplexity(),
         bits = evaluation.bits_per_byte,
-        heads = (0..8).map(|e| e.to_string()).collect::<Vec<_>>().join(" | "),
+        heads = (0..8)
+            .map(|e| e.to_string())
+            .collect::<Vec<_>>()
+            .join(" | "),
         rule = "---|".repeat(8),
         rows = load_rows(progress),
     );
-    let _ = write!(card, "\n## Samples\n\nFirst draws at temperature 0.8, not chosen.\n");
+    let _ = write!(
+        card,
+        "\n## Samples\n\nFirst draws at temperature 0.8, not chosen.\n"
+    );
     for sample in run.samples {
         let _ = write!(card, "\n```text\n{}\n```\n", sample.trim());
     }
@@ -131,13 +139,28 @@ the tokenizer and this card are under MIT OR Apache-2.0, like the code.
 
 /// One table row a layer.
 fn load_rows(progress: &Progress) -> String {
-    let Some(best) = &progress.best else { return String::new() };
-    let layers = best.evaluation.expert_share.iter().zip(best.evaluation.balance());
-    layers.enumerate().fold(String::new(), |mut rows, (i, (shares, (max, min)))| {
-        let shares: Vec<String> = shares.iter().map(|s| format!("{:.1} %", s * 100.0)).collect();
-        let _ = writeln!(rows, "| {i} | {} | {max:.2} | {min:.2} |", shares.join(" | "));
-        rows
-    })
+    let Some(best) = &progress.best else {
+        return String::new();
+    };
+    let layers = best
+        .evaluation
+        .expert_share
+        .iter()
+        .zip(best.evaluation.balance());
+    layers
+        .enumerate()
+        .fold(String::new(), |mut rows, (i, (shares, (max, min)))| {
+            let shares: Vec<String> = shares
+                .iter()
+                .map(|s| format!("{:.1} %", s * 100.0))
+                .collect();
+            let _ = writeln!(
+                rows,
+                "| {i} | {} | {max:.2} | {min:.2} |",
+                shares.join(" | ")
+            );
+            rows
+        })
 }
 
 /// The arguments without folders of one machine: those don't change the weights.
@@ -152,7 +175,9 @@ fn shown(arguments: &[String]) -> String {
                 shown.extend(rest.next().cloned());
             }
             path => {
-                let name = std::path::Path::new(path).file_name().unwrap_or(path.as_ref());
+                let name = std::path::Path::new(path)
+                    .file_name()
+                    .unwrap_or(path.as_ref());
                 shown.push(name.to_string_lossy().into_owned());
             }
         }
@@ -163,7 +188,9 @@ fn shown(arguments: &[String]) -> String {
 /// Processor and its threads.
 fn machine() -> String {
     let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let name = info.lines().find_map(|l| l.strip_prefix("model name")?.split_once(": "));
+    let name = info
+        .lines()
+        .find_map(|l| l.strip_prefix("model name")?.split_once(": "));
     let name = name.map_or("an unnamed processor", |(_, name)| name.trim());
     let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     format!("{name} ({threads} threads)")
@@ -180,7 +207,11 @@ fn date() -> String {
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let shifted_month = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
-    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
+    let month = if shifted_month < 10 {
+        shifted_month + 3
+    } else {
+        shifted_month - 9
+    };
     let year = year_of_era + era * 400 + i64::from(month <= 2);
     format!("{year:04}-{month:02}-{day:02}")
 }

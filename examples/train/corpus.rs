@@ -12,22 +12,22 @@ use super::random::Random;
 use super::{Error, files};
 
 /// Id of `<s>`.
-pub const BOS: u32 = 1;
+pub(crate) const BOS: u32 = 1;
 /// Share of the text, at its end, that is never trained on.
 const HELD_OUT: f64 = 0.1;
 
 /// The encoded text.
-pub struct Corpus {
-    pub train: Vec<u32>,
-    pub held_out: Vec<u32>,
+pub(crate) struct Corpus {
+    pub(crate) train: Vec<u32>,
+    pub(crate) held_out: Vec<u32>,
     /// Bytes of text behind `held_out`.
-    pub held_out_bytes: usize,
+    pub(crate) held_out_bytes: usize,
     /// Positions in `train` where a speech begins.
     speeches: Vec<usize>,
 }
 
 /// Trains a byte-level BPE tokenizer on `text`: `<unk>` 0, `<s>` 1, `</s>` 2, 256 bytes, merges.
-pub fn train_tokenizer(text: &str, vocab: usize) -> Result<Tokenizer, Error> {
+pub(crate) fn train_tokenizer(text: &str, vocab: usize) -> Result<Tokenizer, Error> {
     let special = |s: &str| AddedToken::from(s, true);
     let mut alphabet: Vec<char> = ByteLevel::alphabet().into_iter().collect();
     alphabet.sort_unstable();
@@ -58,7 +58,7 @@ pub fn train_tokenizer(text: &str, vocab: usize) -> Result<Tokenizer, Error> {
 
 impl Corpus {
     /// Reads and encodes `path`; the held-out part begins at the first speech after 90 %.
-    pub fn read(path: &Path, vocab: usize) -> Result<(Self, Tokenizer), Error> {
+    pub(crate) fn read(path: &Path, vocab: usize) -> Result<(Self, Tokenizer), Error> {
         let text = files::read(path)?.replace("\r\n", "\n");
         let aim = (text.len() as f64 * (1.0 - HELD_OUT)) as usize;
         let split = (aim..text.len())
@@ -77,13 +77,30 @@ impl Corpus {
         for speech in after.split_inclusive("\n\n") {
             held_out.extend(ids(speech)?);
         }
-        Ok((Self { train, held_out, held_out_bytes: after.len(), speeches }, tokenizer))
+        Ok((
+            Self {
+                train,
+                held_out,
+                held_out_bytes: after.len(),
+                speeches,
+            },
+            tokenizer,
+        ))
     }
 
     /// Inputs and targets `[batch, seq]`: every row is `<s>` and a piece of the text, half of the
     /// pieces from the start of a speech.
-    pub fn batch(&self, batch: usize, seq: usize, random: &mut Random) -> Result<Batch, Error> {
-        let last = self.train.len().checked_sub(seq + 1).ok_or("the text is too short")?;
+    pub(crate) fn batch(
+        &self,
+        batch: usize,
+        seq: usize,
+        random: &mut Random,
+    ) -> Result<Batch, Error> {
+        let last = self
+            .train
+            .len()
+            .checked_sub(seq + 1)
+            .ok_or("the text is too short")?;
         let rows = (0..batch).map(|_| {
             let start = match random.below(2) {
                 0 => self.speeches[random.below(self.speeches.len())].min(last),
@@ -95,18 +112,20 @@ impl Corpus {
     }
 
     /// The held-out text in consecutive rows, `batch` at a time; a remainder below `seq` is left.
-    pub fn held_out_batches(&self, batch: usize, seq: usize) -> Result<Vec<Batch>, Error> {
+    pub(crate) fn held_out_batches(&self, batch: usize, seq: usize) -> Result<Vec<Batch>, Error> {
         let rows: Vec<&[u32]> = self.held_out.chunks_exact(seq).collect();
-        rows.chunks(batch).map(|rows| Batch::new(rows.to_vec(), seq)).collect()
+        rows.chunks(batch)
+            .map(|rows| Batch::new(rows.to_vec(), seq))
+            .collect()
     }
 }
 
 /// Inputs and targets.
-pub struct Batch {
+pub(crate) struct Batch {
     /// `[rows, seq]`.
-    pub inputs: Tensor,
+    pub(crate) inputs: Tensor,
     /// `[rows · seq]`.
-    pub targets: Tensor,
+    pub(crate) targets: Tensor,
 }
 
 impl Batch {

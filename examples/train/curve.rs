@@ -28,16 +28,28 @@ impl Axes {
     }
 
     fn line(&self, points: impl Iterator<Item = (usize, f64)>) -> String {
-        points.map(|(s, l)| format!("{:.1},{:.1} ", self.x(s as f64), self.y(l))).collect()
+        points
+            .map(|(s, l)| format!("{:.1},{:.1} ", self.x(s as f64), self.y(l)))
+            .collect()
     }
 }
 
 /// Training and held-out loss over the steps.
-pub fn svg(progress: &Progress) -> String {
+pub(crate) fn svg(progress: &Progress) -> String {
     let train = || progress.curve.iter().map(|p| (p.step, p.loss));
-    let held_out = || progress.evaluations.iter().map(|p| (p.step, p.evaluation.loss));
+    let held_out = || {
+        progress
+            .evaluations
+            .iter()
+            .map(|p| (p.step, p.evaluation.loss))
+    };
     let losses = || train().chain(held_out()).map(|(_, loss)| loss);
-    let steps = train().chain(held_out()).map(|(s, _)| s).max().unwrap_or(1).max(1);
+    let steps = train()
+        .chain(held_out())
+        .map(|(s, _)| s)
+        .max()
+        .unwrap_or(1)
+        .max(1);
     let axes = Axes {
         steps: steps as f64,
         low: losses().fold(f64::INFINITY, f64::min).min(20.0).floor(),

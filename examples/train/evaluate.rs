@@ -11,25 +11,25 @@ use super::random::Random;
 
 /// Measured on the held-out text.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Evaluation {
+pub(crate) struct Evaluation {
     /// Mean cross-entropy in nats a token.
-    pub loss: f64,
+    pub(crate) loss: f64,
     /// Bits a byte of text.
-    pub bits_per_byte: f64,
+    pub(crate) bits_per_byte: f64,
     /// Tokens that were predicted.
-    pub tokens: usize,
+    pub(crate) tokens: usize,
     /// For each layer the share of choices that each expert received.
-    pub expert_share: Vec<Vec<f64>>,
+    pub(crate) expert_share: Vec<Vec<f64>>,
 }
 
 impl Evaluation {
     /// Perplexity a token.
-    pub fn perplexity(&self) -> f64 {
+    pub(crate) fn perplexity(&self) -> f64 {
         self.loss.exp()
     }
 
     /// For each layer the busiest and the idlest expert's load over the mean.
-    pub fn balance(&self) -> Vec<(f64, f64)> {
+    pub(crate) fn balance(&self) -> Vec<(f64, f64)> {
         let over_mean = |shares: &Vec<f64>| {
             let n = shares.len() as f64;
             let max = shares.iter().copied().fold(0.0, f64::max);
@@ -41,7 +41,7 @@ impl Evaluation {
 }
 
 /// Evaluates `decoder`, which should not track gradients.
-pub fn evaluate(
+pub(crate) fn evaluate(
     decoder: &Decoder,
     corpus: &Corpus,
     batch: usize,
@@ -61,7 +61,10 @@ pub fn evaluate(
             if loads.len() == i {
                 loads.push(vec![0; tokens_per_expert.len()]);
             }
-            loads[i].iter_mut().zip(tokens_per_expert).for_each(|(sum, n)| *sum += n);
+            loads[i]
+                .iter_mut()
+                .zip(tokens_per_expert)
+                .for_each(|(sum, n)| *sum += n);
         }
     }
     if tokens == 0 {
@@ -81,7 +84,7 @@ pub fn evaluate(
 }
 
 /// `n` tokens after `prompt`, drawn at `temperature`, as text with the prompt.
-pub fn sample(
+pub(crate) fn sample(
     decoder: &Decoder,
     tokenizer: &Tokenizer,
     prompt: &str,
@@ -94,7 +97,11 @@ pub fn sample(
     let context = decoder.spec().max_seq_len.unwrap_or(usize::MAX);
     for _ in 0..n.min(context - ids.len()) {
         let input = Tensor::new(&ids[..], &Device::Cpu)?.unsqueeze(0)?;
-        let logits = decoder.forward(&input)?.get(0)?.get(ids.len() - 1)?.to_vec1::<f32>()?;
+        let logits = decoder
+            .forward(&input)?
+            .get(0)?
+            .get(ids.len() - 1)?
+            .to_vec1::<f32>()?;
         let max = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
         let power = |&l: &f32| (f64::from(l - max) / temperature).exp();
         let mut left = random.uniform() * logits.iter().map(power).sum::<f64>();

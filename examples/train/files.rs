@@ -5,12 +5,12 @@ use std::path::Path;
 use super::Error;
 
 /// The text of `path`.
-pub fn read(path: &Path) -> Result<String, Error> {
+pub(crate) fn read(path: &Path) -> Result<String, Error> {
     std::fs::read_to_string(path).map_err(|e| format!("{}: {e}", path.display()).into())
 }
 
 /// Writes `bytes` beside `path`, then renames.
-pub fn write(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     let mut beside = path.as_os_str().to_owned();
     beside.push(".partial");
     let failed = |e: std::io::Error| Error::from(format!("{}: {e}", path.display()));

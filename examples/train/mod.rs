@@ -1,15 +1,15 @@
 //! The run itself: batches, updates, evaluations, and what is kept.
 
-pub mod card;
-pub mod corpus;
-pub mod curve;
-pub mod evaluate;
-pub mod files;
-pub mod model;
-pub mod optimizer;
-pub mod options;
-pub mod random;
-pub mod state;
+pub(crate) mod card;
+pub(crate) mod corpus;
+pub(crate) mod curve;
+pub(crate) mod evaluate;
+pub(crate) mod files;
+pub(crate) mod model;
+pub(crate) mod optimizer;
+pub(crate) mod options;
+pub(crate) mod random;
+pub(crate) mod state;
 
 use std::time::Instant;
 
@@ -27,7 +27,7 @@ use random::Random;
 use state::{EvaluationPoint, Progress, TrainPoint};
 
 /// Whatever stops a run.
-pub type Error = Box<dyn std::error::Error + Send + Sync>;
+pub(crate) type Error = Box<dyn std::error::Error + Send + Sync>;
 
 /// Steps between two points of the curve.
 const LOG_EVERY: usize = 20;
@@ -47,23 +47,32 @@ struct Trainer<'a> {
 }
 
 /// Trains, or continues, as `options` say.
-pub fn run(options: &Options, arguments: &[String]) -> Result<(), Error> {
+pub(crate) fn run(options: &Options, arguments: &[String]) -> Result<(), Error> {
     let mut trainer = Trainer::new(options, arguments)?;
     let mut random = Random(trainer.progress.random);
     let begin = Instant::now();
     let before = trainer.progress.seconds;
     let mut sums = [0.0; 3];
     while trainer.progress.step < options.steps {
-        let batch = trainer.corpus.batch(options.batch, options.seq, &mut random)?;
+        let batch = trainer
+            .corpus
+            .batch(options.batch, options.seq, &mut random)?;
         let values = trainer.step(&batch)?;
-        sums.iter_mut().zip(values).for_each(|(sum, value)| *sum += value);
+        sums.iter_mut()
+            .zip(values)
+            .for_each(|(sum, value)| *sum += value);
         let step = trainer.progress.step;
         trainer.progress.random = random.0;
         trainer.progress.seconds = before + begin.elapsed().as_secs_f64();
         if step.is_multiple_of(LOG_EVERY) {
             let [loss, aux, grad_norm] = sums.map(|sum| sum / LOG_EVERY as f64);
             sums = [0.0; 3];
-            trainer.progress.curve.push(TrainPoint { step, loss, aux, grad_norm });
+            trainer.progress.curve.push(TrainPoint {
+                step,
+                loss,
+                aux,
+                grad_norm,
+            });
             let seconds = trainer.progress.seconds;
             eprintln!(
                 "step {step}/{}  loss {loss:.4}  aux {aux:.4}  grad {grad_norm:.3}  {seconds:.0} s",
@@ -71,7 +80,9 @@ pub fn run(options: &Options, arguments: &[String]) -> Result<(), Error> {
             );
         }
         // Only where a point of the curve was just made, so that no mean is lost.
-        let over = options.stop_after.is_some_and(|s| begin.elapsed().as_secs() >= s);
+        let over = options
+            .stop_after
+            .is_some_and(|s| begin.elapsed().as_secs() >= s);
         let stop = over && step.is_multiple_of(LOG_EVERY);
         if step.is_multiple_of(options.eval_every) || step == options.steps || stop {
             trainer.evaluate()?;
@@ -95,7 +106,11 @@ impl<'a> Trainer<'a> {
         let mut optimizer = AdamW::new(&variables, options.weight_decay);
         let recipe = recipe(options);
         let saved = state::load(&options.work, &recipe, &variables, &mut optimizer)?;
-        let fresh = Progress { recipe, random: random.0, ..Progress::default() };
+        let fresh = Progress {
+            recipe,
+            random: random.0,
+            ..Progress::default()
+        };
         let trainer = Self {
             options,
             arguments,
@@ -146,15 +161,27 @@ impl<'a> Trainer<'a> {
             "step {}: held out {:.4} nats a token, {:.4} bits a byte; load {worst:.2} max/mean, {idlest:.2} min/mean",
             self.progress.step, evaluation.loss, evaluation.bits_per_byte
         );
-        let best = self.progress.best.as_ref().map_or(f64::INFINITY, |b| b.evaluation.loss);
+        let best = self
+            .progress
+            .best
+            .as_ref()
+            .map_or(f64::INFINITY, |b| b.evaluation.loss);
         let improved = evaluation.loss < best;
-        let point = EvaluationPoint { step: self.progress.step, evaluation };
+        let point = EvaluationPoint {
+            step: self.progress.step,
+            evaluation,
+        };
         self.progress.evaluations.push(point.clone());
         if improved {
             self.progress.best = Some(point);
             self.publish_model()?;
         }
-        state::save(&self.options.work, &self.variables, &self.optimizer, &self.progress)
+        state::save(
+            &self.options.work,
+            &self.variables,
+            &self.optimizer,
+            &self.progress,
+        )
     }
 
     /// Writes the model and its tokenizer.
@@ -178,14 +205,23 @@ impl<'a> Trainer<'a> {
             "max_length": self.options.seq,
         });
         files::write(&out.join("config.json"), self.config.as_bytes())?;
-        files::write(&out.join("tokenizer.json"), self.tokenizer.to_string(false)?.as_bytes())?;
+        files::write(
+            &out.join("tokenizer.json"),
+            self.tokenizer.to_string(false)?.as_bytes(),
+        )?;
         for (name, value) in [
             ("tokenizer_config.json", tokenizer_config),
             ("generation_config.json", generation_config),
         ] {
-            files::write(&out.join(name), serde_json::to_string_pretty(&value)?.as_bytes())?;
+            files::write(
+                &out.join(name),
+                serde_json::to_string_pretty(&value)?.as_bytes(),
+            )?;
         }
-        files::write(&out.join("model.safetensors"), &model::export(&self.variables)?)
+        files::write(
+            &out.join("model.safetensors"),
+            &model::export(&self.variables)?,
+        )
     }
 
     /// Writes the card and the curve of the model in `--out`, read back from there.
@@ -212,7 +248,10 @@ impl<'a> Trainer<'a> {
         };
         let out = &self.options.out;
         files::write(&out.join("loss.svg"), curve::svg(&self.progress).as_bytes())?;
-        files::write(&out.join("README.md"), card::card(&run, &self.progress).as_bytes())
+        files::write(
+            &out.join("README.md"),
+            card::card(&run, &self.progress).as_bytes(),
+        )
     }
 
     /// Parameters whose name `keep` accepts.

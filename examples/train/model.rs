@@ -13,7 +13,7 @@ use super::options::Options;
 use super::random::Random;
 
 /// Query heads.
-pub const N_HEADS: usize = 4;
+pub(crate) const N_HEADS: usize = 4;
 /// Key and value heads.
 const N_KV_HEADS: usize = 2;
 /// Experts a layer.
@@ -22,7 +22,7 @@ const EXPERTS: usize = 8;
 const ACTIVE: usize = 2;
 
 /// The model's `config.json`.
-pub fn config(options: &Options, vocab: usize) -> serde_json::Value {
+pub(crate) fn config(options: &Options, vocab: usize) -> serde_json::Value {
     json!({
         "architectures": ["MixtralForCausalLM"],
         "model_type": "mixtral",
@@ -50,11 +50,11 @@ pub fn config(options: &Options, vocab: usize) -> serde_json::Value {
 }
 
 /// Parameters by canonical name, in order.
-pub type Variables = BTreeMap<String, Var>;
+pub(crate) type Variables = BTreeMap<String, Var>;
 
 /// A decoder over fresh variables: weights normal by fan-in, those that write to the residual
 /// stream smaller by √(2 · layers), norms one.
-pub fn initialise(spec: &ModelSpec, random: &mut Random) -> Result<(Variables, Decoder)> {
+pub(crate) fn initialise(spec: &ModelSpec, random: &mut Random) -> Result<(Variables, Decoder)> {
     let variables = RefCell::new((Variables::new(), random));
     let residual = ((2 * spec.n_layers) as f64).sqrt();
     let parameters = |name: &str, shape: &[usize]| -> Result<Tensor> {
@@ -67,7 +67,9 @@ pub fn initialise(spec: &ModelSpec, random: &mut Random) -> Result<(Variables, D
                 let std = match name {
                     "tok_embeddings.weight" | "output.weight" => 0.02,
                     _ if name.ends_with("gate.weight") => 0.02,
-                    _ if name.ends_with("wo.weight") || name.ends_with("w2.weight") => std / residual,
+                    _ if name.ends_with("wo.weight") || name.ends_with("w2.weight") => {
+                        std / residual
+                    }
                     _ => std,
                 };
                 random.normal(count, std)
@@ -84,32 +86,42 @@ pub fn initialise(spec: &ModelSpec, random: &mut Random) -> Result<(Variables, D
 }
 
 /// A decoder over constants, as after loading the file that [`export`] gives.
-pub fn rounded(spec: &ModelSpec, variables: &Variables) -> Result<Decoder> {
+pub(crate) fn rounded(spec: &ModelSpec, variables: &Variables) -> Result<Decoder> {
     Decoder::new(spec, &|name: &str, _: &[usize]| {
         let Some(var) = variables.get(name) else {
             candle_core::bail!("{name}: missing");
         };
-        var.as_detached_tensor().to_dtype(DType::BF16)?.to_dtype(DType::F32)
+        var.as_detached_tensor()
+            .to_dtype(DType::BF16)?
+            .to_dtype(DType::F32)
     })
 }
 
 /// The variables in bf16 under Hugging Face's names, as safetensors bytes.
-pub fn export(variables: &Variables) -> std::result::Result<Vec<u8>, Error> {
+pub(crate) fn export(variables: &Variables) -> std::result::Result<Vec<u8>, Error> {
     let tensors = variables
         .iter()
-        .map(|(name, var)| Ok((hugging_face_name(name), var.as_tensor().to_dtype(DType::BF16)?)))
+        .map(|(name, var)| {
+            Ok((
+                hugging_face_name(name),
+                var.as_tensor().to_dtype(DType::BF16)?,
+            ))
+        })
         .collect::<Result<BTreeMap<_, _>>>()?;
     let metadata = Some([("format".to_owned(), "pt".to_owned())].into());
     Ok(safetensors::serialize(&tensors, metadata)?)
 }
 
 /// A decoder over the file that [`export`] gave, in f32.
-pub fn load(spec: &ModelSpec, bytes: &[u8]) -> Result<Decoder> {
+pub(crate) fn load(spec: &ModelSpec, bytes: &[u8]) -> Result<Decoder> {
     let tensors = candle_core::safetensors::load_buffer(bytes, &Device::Cpu)?;
-    Decoder::new(spec, &|name: &str, _: &[usize]| match tensors.get(&hugging_face_name(name)) {
-        Some(tensor) => tensor.to_dtype(DType::F32),
-        None => candle_core::bail!("{name}: missing"),
-    })
+    Decoder::new(
+        spec,
+        &|name: &str, _: &[usize]| match tensors.get(&hugging_face_name(name)) {
+            Some(tensor) => tensor.to_dtype(DType::F32),
+            None => candle_core::bail!("{name}: missing"),
+        },
+    )
 }
 
 /// Mixtral's name in Hugging Face files for one of our canonical names.

@@ -18,20 +18,20 @@ const EPS: f32 = 1e-8;
 
 /// Moments of one variable.
 #[derive(Debug, Clone)]
-pub struct Moments {
-    pub first: Vec<f32>,
-    pub second: Vec<f32>,
+pub(crate) struct Moments {
+    pub(crate) first: Vec<f32>,
+    pub(crate) second: Vec<f32>,
 }
 
 /// AdamW (arXiv 1711.05101).
-pub struct AdamW {
+pub(crate) struct AdamW {
     variables: Vec<Var>,
-    pub moments: Vec<Moments>,
+    pub(crate) moments: Vec<Moments>,
     weight_decay: f32,
 }
 
 /// The learning rate of `step`, counted from 1: a linear rise, then half a cosine.
-pub fn learning_rate(options: &Options, step: usize) -> f64 {
+pub(crate) fn learning_rate(options: &Options, step: usize) -> f64 {
     let warmup = (options.steps as f64 * WARMUP_SHARE).max(1.0);
     let step = step as f64;
     if step < warmup {
@@ -44,23 +44,41 @@ pub fn learning_rate(options: &Options, step: usize) -> f64 {
 
 impl AdamW {
     /// An optimizer at rest.
-    pub fn new(variables: &Variables, weight_decay: f64) -> Self {
+    pub(crate) fn new(variables: &Variables, weight_decay: f64) -> Self {
         let variables: Vec<Var> = variables.values().cloned().collect();
         let zeros = |v: &Var| vec![0.0; v.elem_count()];
-        let moments =
-            variables.iter().map(|v| Moments { first: zeros(v), second: zeros(v) }).collect();
-        Self { variables, moments, weight_decay: weight_decay as f32 }
+        let moments = variables
+            .iter()
+            .map(|v| Moments {
+                first: zeros(v),
+                second: zeros(v),
+            })
+            .collect();
+        Self {
+            variables,
+            moments,
+            weight_decay: weight_decay as f32,
+        }
     }
 
     /// One update; returns the norm of the gradients before clipping. Matrices decay, vectors
     /// (norms) don't; a variable without a gradient (an expert that nobody chose) stays.
-    pub fn step(&mut self, grads: &GradStore, step: usize, rate: f64) -> Result<f64> {
+    pub(crate) fn step(&mut self, grads: &GradStore, step: usize, rate: f64) -> Result<f64> {
         let grads = self
             .variables
             .iter()
-            .map(|v| grads.get(v).map(|g| g.flatten_all()?.to_vec1::<f32>()).transpose())
+            .map(|v| {
+                grads
+                    .get(v)
+                    .map(|g| g.flatten_all()?.to_vec1::<f32>())
+                    .transpose()
+            })
             .collect::<Result<Vec<_>>>()?;
-        let squares = grads.iter().flatten().flatten().map(|&g| f64::from(g) * f64::from(g));
+        let squares = grads
+            .iter()
+            .flatten()
+            .flatten()
+            .map(|&g| f64::from(g) * f64::from(g));
         let norm = squares.sum::<f64>().sqrt();
         if !norm.is_finite() {
             candle_core::bail!("step {step}: the gradient isn't finite");
@@ -70,7 +88,11 @@ impl AdamW {
         let rate = rate as f32;
         for ((var, moments), grad) in self.variables.iter().zip(&mut self.moments).zip(grads) {
             let Some(grad) = grad else { continue };
-            let decay = if var.rank() > 1 { 1.0 - rate * self.weight_decay } else { 1.0 };
+            let decay = if var.rank() > 1 {
+                1.0 - rate * self.weight_decay
+            } else {
+                1.0
+            };
             let mut values = var.flatten_all()?.to_vec1::<f32>()?;
             for (i, (value, grad)) in values.iter_mut().zip(grad).enumerate() {
                 let grad = grad * clip;

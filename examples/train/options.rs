@@ -4,29 +4,29 @@ use std::path::PathBuf;
 
 /// Arguments of one training run.
 #[derive(Debug, Clone)]
-pub struct Options {
-    pub text: PathBuf,
-    pub out: PathBuf,
-    pub work: PathBuf,
-    pub steps: usize,
-    pub seed: u64,
-    pub dim: usize,
-    pub layers: usize,
-    pub expert_hidden: usize,
-    pub vocab: usize,
-    pub seq: usize,
-    pub batch: usize,
-    pub lr: f64,
-    pub weight_decay: f64,
-    pub aux: f64,
-    pub eval_every: usize,
+pub(crate) struct Options {
+    pub(crate) text: PathBuf,
+    pub(crate) out: PathBuf,
+    pub(crate) work: PathBuf,
+    pub(crate) steps: usize,
+    pub(crate) seed: u64,
+    pub(crate) dim: usize,
+    pub(crate) layers: usize,
+    pub(crate) expert_hidden: usize,
+    pub(crate) vocab: usize,
+    pub(crate) seq: usize,
+    pub(crate) batch: usize,
+    pub(crate) lr: f64,
+    pub(crate) weight_decay: f64,
+    pub(crate) aux: f64,
+    pub(crate) eval_every: usize,
     /// Wall-clock seconds after which the run saves its state and ends.
-    pub stop_after: Option<u64>,
+    pub(crate) stop_after: Option<u64>,
 }
 
 impl Options {
     /// The settings of the model in `assets/`, changed by `arguments`.
-    pub fn parse(arguments: &[String]) -> Result<Self, String> {
+    pub(crate) fn parse(arguments: &[String]) -> Result<Self, String> {
         let mut options = Self {
             text: PathBuf::new(),
             out: PathBuf::from("assets/tiny-mixtral"),
@@ -51,7 +51,9 @@ impl Options {
                 options.text = PathBuf::from(argument);
                 continue;
             };
-            let value = rest.next().ok_or_else(|| format!("--{name} needs a value"))?;
+            let value = rest
+                .next()
+                .ok_or_else(|| format!("--{name} needs a value"))?;
             match name {
                 "out" => options.out = PathBuf::from(value),
                 "work" => options.work = PathBuf::from(value),
@@ -92,7 +94,10 @@ impl Options {
             return Err(format!("--{name} must be at least 1"));
         }
         if !self.dim.is_multiple_of(2 * super::model::N_HEADS) {
-            return Err(format!("--dim must be a multiple of {}", 2 * super::model::N_HEADS));
+            return Err(format!(
+                "--dim must be a multiple of {}",
+                2 * super::model::N_HEADS
+            ));
         }
         if self.vocab < 300 {
             return Err("--vocab must be at least 300: 256 bytes and some merges".to_owned());
@@ -102,5 +107,7 @@ impl Options {
 }
 
 fn number<T: std::str::FromStr>(name: &str, value: &str) -> Result<T, String> {
-    value.parse().map_err(|_| format!("--{name}: expected a number, found {value:?}"))
+    value
+        .parse()
+        .map_err(|_| format!("--{name}: expected a number, found {value:?}"))
 }

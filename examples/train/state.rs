@@ -13,46 +13,46 @@ use super::{Error, files};
 
 /// What isn't a tensor.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
-pub struct Progress {
+pub(crate) struct Progress {
     /// The arguments that decide the weights; another command may not continue this run.
-    pub recipe: String,
+    pub(crate) recipe: String,
     /// Updates done.
-    pub step: usize,
+    pub(crate) step: usize,
     /// State of the batch generator.
-    pub random: u64,
+    pub(crate) random: u64,
     /// Wall-clock seconds spent.
-    pub seconds: f64,
+    pub(crate) seconds: f64,
     /// Every twentieth step.
-    pub curve: Vec<TrainPoint>,
+    pub(crate) curve: Vec<TrainPoint>,
     /// Every evaluation.
-    pub evaluations: Vec<EvaluationPoint>,
+    pub(crate) evaluations: Vec<EvaluationPoint>,
     /// The evaluation of the best weights.
-    pub best: Option<EvaluationPoint>,
+    pub(crate) best: Option<EvaluationPoint>,
 }
 
 /// Means over the steps since the last point.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct TrainPoint {
-    pub step: usize,
+pub(crate) struct TrainPoint {
+    pub(crate) step: usize,
     /// Cross-entropy in nats a token.
-    pub loss: f64,
+    pub(crate) loss: f64,
     /// The load-balancing loss before its coefficient; 1 is balance.
-    pub aux: f64,
+    pub(crate) aux: f64,
     /// Norm of the gradients before clipping.
-    pub grad_norm: f64,
+    pub(crate) grad_norm: f64,
 }
 
 /// An evaluation and its step.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct EvaluationPoint {
-    pub step: usize,
-    pub evaluation: Evaluation,
+pub(crate) struct EvaluationPoint {
+    pub(crate) step: usize,
+    pub(crate) evaluation: Evaluation,
 }
 
 const FILE: &str = "state.safetensors";
 
 /// Saves everything under `folder`.
-pub fn save(
+pub(crate) fn save(
     folder: &Path,
     variables: &Variables,
     optimizer: &AdamW,
@@ -62,8 +62,14 @@ pub fn save(
     for ((name, var), moments) in variables.iter().zip(&optimizer.moments) {
         let (shape, device) = (var.dims(), &Device::Cpu);
         tensors.insert(format!("{name}.value"), var.as_detached_tensor());
-        tensors.insert(format!("{name}.m"), Tensor::from_slice(&moments.first, shape, device)?);
-        tensors.insert(format!("{name}.v"), Tensor::from_slice(&moments.second, shape, device)?);
+        tensors.insert(
+            format!("{name}.m"),
+            Tensor::from_slice(&moments.first, shape, device)?,
+        );
+        tensors.insert(
+            format!("{name}.v"),
+            Tensor::from_slice(&moments.second, shape, device)?,
+        );
     }
     // One file, so that weights and progress can't come from different moments.
     let metadata = [("progress".to_owned(), serde_json::to_string(progress)?)];
@@ -72,7 +78,7 @@ pub fn save(
 }
 
 /// Restores a saved run into `variables` and `optimizer`; `None` when there is none.
-pub fn load(
+pub(crate) fn load(
     folder: &Path,
     recipe: &str,
     variables: &Variables,
@@ -97,7 +103,9 @@ pub fn load(
     }
     let tensors = candle_core::safetensors::load_buffer(&bytes, &Device::Cpu)?;
     let get = |name: String| -> Result<Tensor, Error> {
-        let tensor = tensors.get(&name).ok_or_else(|| format!("{name}: missing in the state"))?;
+        let tensor = tensors
+            .get(&name)
+            .ok_or_else(|| format!("{name}: missing in the state"))?;
         Ok(tensor.to_dtype(DType::F32)?)
     };
     for ((name, var), moments) in variables.iter().zip(&mut optimizer.moments) {

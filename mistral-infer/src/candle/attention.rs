@@ -30,7 +30,10 @@ pub(super) enum Keys {
     /// Keys `[b, n_kv_heads, t, head_dim]`, rotated, and values alike.
     Gqa { k: Tensor, v: Tensor },
     /// Normed latent `[b·t, kv_lora_rank]` and rotated key part `[b, 1, t, rope]`.
-    Mla { latent: Tensor, rotated: Option<Tensor> },
+    Mla {
+        latent: Tensor,
+        rotated: Option<Tensor>,
+    },
 }
 
 /// The attention of one layer.
@@ -52,15 +55,28 @@ pub(super) struct Attention {
 /// How queries, keys and values are made.
 #[derive(Debug, Clone)]
 enum Projections {
-    Gqa { spec: GqaSpec, wq: Linear, kv: Option<(Linear, Linear)> },
-    Mla { spec: MlaSpec, query: LatentQuery, kv_a: Option<(Linear, RmsNorm)>, wkv_b: Linear },
+    Gqa {
+        spec: GqaSpec,
+        wq: Linear,
+        kv: Option<(Linear, Linear)>,
+    },
+    Mla {
+        spec: MlaSpec,
+        query: LatentQuery,
+        kv_a: Option<(Linear, RmsNorm)>,
+        wkv_b: Linear,
+    },
 }
 
 /// MLA's query, direct or through a latent.
 #[derive(Debug, Clone)]
 enum LatentQuery {
     Direct(Linear),
-    LowRank { wq_a: Linear, norm: RmsNorm, wq_b: Linear },
+    LowRank {
+        wq_a: Linear,
+        norm: RmsNorm,
+        wq_b: Linear,
+    },
 }
 
 /// Growth of the query with its position, see [`PositionScale`].
@@ -81,9 +97,13 @@ impl QueryScale {
     ) -> Result<Self> {
         Ok(match *scale {
             PositionScale::None => Self::None,
-            PositionScale::Llama4 { beta, original_max_position_embeddings } => {
-                Self::Llama4 { beta, original: original_max_position_embeddings }
-            }
+            PositionScale::Llama4 {
+                beta,
+                original_max_position_embeddings,
+            } => Self::Llama4 {
+                beta,
+                original: original_max_position_embeddings,
+            },
             PositionScale::SsMax => Self::SsMax {
                 s: parameter(p, &format!("{prefix}.s"), &[heads])?,
                 b: parameter(p, &format!("{prefix}.b"), &[heads])?,
@@ -106,7 +126,8 @@ impl QueryScale {
             Self::SsMax { s, b } => {
                 let heads = (s.dim(0)?, 1, 1);
                 let logs = by_position(&|p| (p + 1.0).ln())?.to_dtype(s.dtype())?;
-                logs.broadcast_mul(&s.reshape(heads)?)?.broadcast_add(&b.reshape(heads)?)?
+                logs.broadcast_mul(&s.reshape(heads)?)?
+                    .broadcast_add(&b.reshape(heads)?)?
             }
         };
         q.broadcast_mul(&scale.to_dtype(q.dtype())?)
@@ -121,15 +142,17 @@ impl Attention {
         let owns_kv = this.kv_source == layer;
         let projections = match &spec.attention {
             AttentionKind::Gqa(gqa) => gqa_projections(p, &prefix, spec, *gqa, owns_kv)?,
-            AttentionKind::Mla(mla) => {
-                mla_projections(p, &prefix, spec, mla, this.rope, owns_kv)?
-            }
+            AttentionKind::Mla(mla) => mla_projections(p, &prefix, spec, mla, this.rope, owns_kv)?,
         };
         let ssmax = format!("{prefix}.ssmax_scaling");
         let indexer = match (&this.indexer, &spec.indexer) {
-            (Indexer::Full, Some(indexer)) => {
-                Some(TopKIndexer::new(p, &format!("{prefix}.indexer"), spec, indexer, this.rope)?)
-            }
+            (Indexer::Full, Some(indexer)) => Some(TopKIndexer::new(
+                p,
+                &format!("{prefix}.indexer"),
+                spec,
+                indexer,
+                this.rope,
+            )?),
             (Indexer::Full, None) => {
                 candle_core::bail!("layer {layer} has an indexer, but its dimensions are missing")
             }
@@ -158,7 +181,11 @@ impl Attention {
             context.keys[self.layer] = self.keys(x, context)?;
         }
         let Some(keys) = context.keys[self.kv_source].clone() else {
-            candle_core::bail!("layer {} reads keys that layer {} lacks", self.layer, self.kv_source);
+            candle_core::bail!(
+                "layer {} reads keys that layer {} lacks",
+                self.layer,
+                self.kv_source
+            );
         };
         let (k, v) = self.expand(&keys, context)?;
         if let Some(indexer) = &self.indexer {
@@ -174,7 +201,8 @@ impl Attention {
         };
         let mask = mask(context, self.window, selection, x.device())?;
         let out = attend(&q, &k, &v, &mask, self.softmax_scale)?;
-        self.wo.forward(&out.transpose(1, 2)?.reshape((context.b * context.t, ()))?)
+        self.wo
+            .forward(&out.transpose(1, 2)?.reshape((context.b * context.t, ()))?)
     }
 
     /// The choice this layer made in `context`, when it has an indexer of its own.
@@ -187,7 +215,11 @@ impl Attention {
         match &self.projections {
             Projections::Gqa { wq, .. } => {
                 let q = heads(&wq.forward(x)?, context, self.n_heads)?;
-                if self.rope { context.angles.rotate(&q) } else { Ok(q) }
+                if self.rope {
+                    context.angles.rotate(&q)
+                } else {
+                    Ok(q)
+                }
             }
             Projections::Mla { spec, query, .. } => {
                 let q = match query {
@@ -201,7 +233,9 @@ impl Attention {
                 if rope == 0 {
                     return Ok(q);
                 }
-                let rotated = context.angles.rotate(&q.narrow(3, nope, rope)?.contiguous()?)?;
+                let rotated = context
+                    .angles
+                    .rotate(&q.narrow(3, nope, rope)?.contiguous()?)?;
                 Tensor::cat(&[q.narrow(3, 0, nope)?, rotated], D::Minus1)
             }
         }
@@ -210,20 +244,34 @@ impl Attention {
     /// This layer's own keys, or `None` when it has no projection for them.
     fn keys(&self, x: &Tensor, context: &Context) -> Result<Option<Keys>> {
         match &self.projections {
-            Projections::Gqa { spec, kv: Some((wk, wv)), .. } => {
+            Projections::Gqa {
+                spec,
+                kv: Some((wk, wv)),
+                ..
+            } => {
                 let k = heads(&wk.forward(x)?, context, spec.n_kv_heads)?;
-                let k = if self.rope { context.angles.rotate(&k)? } else { k };
+                let k = if self.rope {
+                    context.angles.rotate(&k)?
+                } else {
+                    k
+                };
                 let v = heads(&wv.forward(x)?, context, spec.n_kv_heads)?;
                 Ok(Some(Keys::Gqa { k, v }))
             }
-            Projections::Mla { spec, kv_a: Some((wkv_a, norm)), .. } => {
+            Projections::Mla {
+                spec,
+                kv_a: Some((wkv_a, norm)),
+                ..
+            } => {
                 let compressed = wkv_a.forward(x)?;
                 let latent = norm.forward(&compressed.narrow(1, 0, spec.kv_lora_rank)?)?;
                 let (_, rope) = spec.split(self.rope);
                 let rotated = if rope == 0 {
                     None
                 } else {
-                    let key = compressed.narrow(1, spec.kv_lora_rank, rope)?.contiguous()?;
+                    let key = compressed
+                        .narrow(1, spec.kv_lora_rank, rope)?
+                        .contiguous()?;
                     Some(context.angles.rotate(&heads(&key, context, 1)?)?)
                 };
                 Ok(Some(Keys::Mla { latent, rotated }))
@@ -263,13 +311,22 @@ fn gqa_projections(
     owns_kv: bool,
 ) -> Result<Projections> {
     let linear = |name: &str, heads: usize| {
-        Linear::new(p, &format!("{prefix}.{name}.weight"), heads * gqa.head_dim, spec.dim)
+        Linear::new(
+            p,
+            &format!("{prefix}.{name}.weight"),
+            heads * gqa.head_dim,
+            spec.dim,
+        )
     };
     let kv = match owns_kv {
         true => Some((linear("wk", gqa.n_kv_heads)?, linear("wv", gqa.n_kv_heads)?)),
         false => None,
     };
-    Ok(Projections::Gqa { spec: gqa, wq: linear("wq", spec.n_heads)?, kv })
+    Ok(Projections::Gqa {
+        spec: gqa,
+        wq: linear("wq", spec.n_heads)?,
+        kv,
+    })
 }
 
 /// Reads MLA's projections; those of a shared latent only where it is made.
@@ -285,7 +342,12 @@ fn mla_projections(
         Linear::new(p, &format!("{prefix}.{name}.weight"), rows, cols)
     };
     let norm = |name: &str, dim: usize| {
-        RmsNorm::new(p, &format!("{prefix}.{name}.weight"), dim, mla.latent_norm_eps)
+        RmsNorm::new(
+            p,
+            &format!("{prefix}.{name}.weight"),
+            dim,
+            mla.latent_norm_eps,
+        )
     };
     let q_width = spec.n_heads * mla.qk_head_dim();
     let query = match mla.q_lora_rank {
@@ -299,16 +361,26 @@ fn mla_projections(
     let (nope, rope) = mla.split(rope);
     let rank = mla.kv_lora_rank;
     let kv_a = match owns_kv {
-        true => Some((linear("wkv_a_with_mqa", rank + rope, spec.dim)?, norm("kv_a_norm", rank)?)),
+        true => Some((
+            linear("wkv_a_with_mqa", rank + rope, spec.dim)?,
+            norm("kv_a_norm", rank)?,
+        )),
         false => None,
     };
     let wkv_b = linear("wkv_b", spec.n_heads * (nope + mla.v_head_dim), rank)?;
-    Ok(Projections::Mla { spec: mla.clone(), query, kv_a, wkv_b })
+    Ok(Projections::Mla {
+        spec: mla.clone(),
+        query,
+        kv_a,
+        wkv_b,
+    })
 }
 
 /// `[b·t, heads·d]` to `[b, heads, t, d]`.
 pub(super) fn heads(x: &Tensor, context: &Context, n: usize) -> Result<Tensor> {
-    x.reshape((context.b, context.t, n, ()))?.transpose(1, 2)?.contiguous()
+    x.reshape((context.b, context.t, n, ()))?
+        .transpose(1, 2)?
+        .contiguous()
 }
 
 /// 0 where a query sees a key, minus infinity elsewhere: `[1 or b, t, t]` in f32.
@@ -327,7 +399,9 @@ fn mask(
             None => (0..t).filter(|&j| sees(row, j)).for_each(|j| line[j] = 0.0),
             Some(s) => {
                 let chosen = s.positions[row].iter().map(|&j| j as usize);
-                chosen.filter(|&j| sees(row % t, j)).for_each(|j| line[j] = 0.0);
+                chosen
+                    .filter(|&j| sees(row % t, j))
+                    .for_each(|j| line[j] = 0.0);
             }
         }
     }
@@ -342,7 +416,8 @@ fn attend(q: &Tensor, k: &Tensor, v: &Tensor, mask: &Tensor, scale: f64) -> Resu
     let (b, h, t, d) = q.dims4()?;
     let g = k.dim(1)?;
     let rows = h / g * t;
-    let scores = q.reshape((b, g, rows, d))?.matmul(&k.t()?)?;
+    // Concatenation leaves keys in an order of strides that products refuse.
+    let scores = q.reshape((b, g, rows, d))?.matmul(&k.contiguous()?.t()?)?;
     let scores = (scores.to_dtype(DType::F32)? * scale)?;
     let mask = mask.repeat((1, h / g, 1))?.unsqueeze(1)?;
     let weights = softmax(&scores.broadcast_add(&mask)?)?.to_dtype(q.dtype())?;

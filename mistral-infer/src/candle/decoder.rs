@@ -82,7 +82,9 @@ impl Decoder {
             false => None,
         };
         Ok(Self {
-            layers: (0..spec.n_layers).map(|i| Layer::new(p, spec, i)).collect::<Result<_>>()?,
+            layers: (0..spec.n_layers)
+                .map(|i| Layer::new(p, spec, i))
+                .collect::<Result<_>>()?,
             norm: RmsNorm::new(p, "norm.weight", spec.dim, spec.norm_eps)?,
             spec: spec.clone(),
             tok_embeddings,
@@ -137,7 +139,12 @@ impl Decoder {
         if let Some(cap) = self.spec.logit_softcap {
             logits = ((logits / cap)?.tanh()? * cap)?;
         }
-        Ok(Trace { embed, layers, final_norm: by_sequence(&x)?, logits: by_sequence(&logits)? })
+        Ok(Trace {
+            embed,
+            layers,
+            final_norm: by_sequence(&x)?,
+            logits: by_sequence(&logits)?,
+        })
     }
 
     /// The `n` tokens that follow `prompt` greedily, ties to the lower id.
@@ -151,7 +158,10 @@ impl Decoder {
         for _ in 0..n {
             let input = Tensor::new(&ids[..], self.tok_embeddings.device())?.unsqueeze(0)?;
             let logits = self.forward(&input)?;
-            let last = logits.get(0)?.get(ids.len() - 1)?.to_dtype(candle_core::DType::F32)?;
+            let last = logits
+                .get(0)?
+                .get(ids.len() - 1)?
+                .to_dtype(candle_core::DType::F32)?;
             let mut best = (0, f32::NEG_INFINITY);
             for (id, &logit) in last.to_vec1::<f32>()?.iter().enumerate() {
                 if logit > best.1 {
@@ -167,7 +177,12 @@ impl Decoder {
 impl Layer {
     fn new(p: &Parameters, spec: &ModelSpec, i: usize) -> Result<Self> {
         let norm = |name: &str| {
-            RmsNorm::new(p, &format!("layers.{i}.{name}.weight"), spec.dim, spec.norm_eps)
+            RmsNorm::new(
+                p,
+                &format!("layers.{i}.{name}.weight"),
+                spec.dim,
+                spec.norm_eps,
+            )
         };
         let feed_forward = match (spec.layers[i].feed_forward, &spec.moe) {
             (FeedForward::Dense, _) => {
@@ -189,7 +204,9 @@ impl Layer {
 
     /// `[b·t, dim]` to the same shape.
     fn forward(&self, x: &Tensor, context: &mut Context) -> Result<(Tensor, LayerTrace)> {
-        let attn_out = self.attention.forward(&self.attention_norm.forward(x)?, context)?;
+        let attn_out = self
+            .attention
+            .forward(&self.attention_norm.forward(x)?, context)?;
         let x = (x + &attn_out)?;
         let normed = self.ffn_norm.forward(&x)?;
         let (mlp_out, routing) = match &self.feed_forward {

@@ -65,7 +65,10 @@ impl TopKIndexer {
         let x = x.detach();
         let scores = self.scores(&x, context)?.to_vec3::<f32>()?;
         let mut positions = Vec::with_capacity(b * t);
-        for row in scores.iter().flat_map(|sequence| sequence.iter().enumerate()) {
+        for row in scores
+            .iter()
+            .flat_map(|sequence| sequence.iter().enumerate())
+        {
             let (i, row) = row;
             if row[..=i].iter().any(|s| !s.is_finite()) {
                 candle_core::bail!("index scores of position {i} aren't finite");
@@ -89,16 +92,24 @@ impl TopKIndexer {
         let (q, k) = (q.to_dtype(DType::F32)?, k.to_dtype(DType::F32)?);
         let d = self.spec.head_dim;
         // All heads against the one key head: [b, n·t, d] x [b, d, t].
-        let products = q.reshape((b, n * t, d))?.matmul(&k.reshape((b, t, d))?.t()?)?;
-        let products = (products * (d as f64).powf(-0.5))?.relu()?.reshape((b, n, t, t))?;
+        let products = q
+            .reshape((b, n * t, d))?
+            .matmul(&k.reshape((b, t, d))?.t()?)?;
+        let products = (products * (d as f64).powf(-0.5))?
+            .relu()?
+            .reshape((b, n, t, t))?;
         let weights = self.weights_proj.forward(x)?.to_dtype(DType::F32)?;
         let weights = (weights * (n as f64).powf(-0.5))?;
-        products.broadcast_mul(&heads(&weights, context, n)?)?.sum(1)
+        products
+            .broadcast_mul(&heads(&weights, context, n)?)?
+            .sum(1)
     }
 
     /// Rotates the first elements of each head, in layers that rotate.
     fn rotate(&self, x: &Tensor, context: &Context) -> Result<Tensor> {
-        let Some(dim) = self.rope_dim else { return Ok(x.clone()) };
+        let Some(dim) = self.rope_dim else {
+            return Ok(x.clone());
+        };
         let rotated = context.angles.rotate(&x.narrow(3, 0, dim)?.contiguous()?)?;
         let rest = self.spec.head_dim - dim;
         if rest == 0 {

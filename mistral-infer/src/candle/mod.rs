@@ -44,7 +44,10 @@ pub type Parameters<'a> = dyn Fn(&str, &[usize]) -> Result<Tensor> + 'a;
 fn parameter(parameters: &Parameters, name: &str, shape: &[usize]) -> Result<Tensor> {
     let tensor = parameters(name, shape)?;
     if tensor.dims() != shape {
-        candle_core::bail!("{name}: expected shape {shape:?}, found {:?}", tensor.dims());
+        candle_core::bail!(
+            "{name}: expected shape {shape:?}, found {:?}",
+            tensor.dims()
+        );
     }
     Ok(tensor)
 }

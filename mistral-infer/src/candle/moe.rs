@@ -89,13 +89,20 @@ impl Moe {
             .collect::<Result<_>>()?;
         let shared = match spec.num_shared_experts {
             0 => None,
-            n => Some(SwiGlu::new(p, &format!("layers.{layer}.shared_experts"), dim, hidden * n)?),
+            n => Some(SwiGlu::new(
+                p,
+                &format!("layers.{layer}.shared_experts"),
+                dim,
+                hidden * n,
+            )?),
         };
         let bias = match spec.scoring {
             Scoring::Softmax => None,
-            Scoring::Sigmoid => {
-                Some(parameter(p, &format!("layers.{layer}.gate.bias"), &[spec.num_experts])?)
-            }
+            Scoring::Sigmoid => Some(parameter(
+                p,
+                &format!("layers.{layer}.gate.bias"),
+                &[spec.num_experts],
+            )?),
         };
         let gate = format!("layers.{layer}.gate.weight");
         Ok(Self {
@@ -134,7 +141,10 @@ impl Moe {
         let mut chosen = Vec::with_capacity(n * k);
         for (token, row) in scores.to_vec2::<f32>()?.iter().enumerate() {
             if row.iter().any(|s| !s.is_finite()) {
-                candle_core::bail!("layer {}: router logits of token {token} aren't finite", self.layer);
+                candle_core::bail!(
+                    "layer {}: router logits of token {token} aren't finite",
+                    self.layer
+                );
             }
             chosen.extend(choose(row, &bias, &self.spec));
         }
@@ -148,9 +158,20 @@ impl Moe {
             weights = (weights * self.spec.routed_scale)?;
         }
         let mut tokens_per_expert = vec![0; self.spec.num_experts];
-        chosen.iter().for_each(|&e| tokens_per_expert[e as usize] += 1);
+        chosen
+            .iter()
+            .for_each(|&e| tokens_per_expert[e as usize] += 1);
         let load = ExpertLoad { tokens_per_expert };
-        Ok((Routing { logits, scores, experts, weights, load }, chosen))
+        Ok((
+            Routing {
+                logits,
+                scores,
+                experts,
+                weights,
+                load,
+            },
+            chosen,
+        ))
     }
 
     /// Each expert on the rows that chose it, then the weighted sum a token.
@@ -176,8 +197,14 @@ impl Moe {
             parts.push(expert.forward(&x.index_select(&index(rows, x.device())?, 0)?)?);
         }
         let by_slot = Tensor::cat(&parts, 0)?.index_select(&index(place, x.device())?, 0)?;
-        let weights = routing.weights.to_dtype(by_slot.dtype())?.reshape((n * k, 1))?;
-        by_slot.broadcast_mul(&weights)?.reshape((n, k, dim))?.sum(1)
+        let weights = routing
+            .weights
+            .to_dtype(by_slot.dtype())?
+            .reshape((n * k, 1))?;
+        by_slot
+            .broadcast_mul(&weights)?
+            .reshape((n, k, dim))?
+            .sum(1)
     }
 }
 
@@ -207,13 +234,19 @@ fn choose(scores: &[f32], bias: &[f32], spec: &MoeSpec) -> Vec<u32> {
         .map(|group| descending(group).iter().take(2).map(|&i| group[i]).sum())
         .collect();
     let mut open = vec![false; group_scores.len()];
-    for &g in descending(&group_scores).iter().take(spec.num_expert_groups_per_tok) {
+    for &g in descending(&group_scores)
+        .iter()
+        .take(spec.num_expert_groups_per_tok)
+    {
         open[g] = true;
     }
     // A closed group's experts score 0, as in the reference: they may still be drawn when the open
     // groups have fewer than k.
-    let competing: Vec<f32> =
-        biased.iter().enumerate().map(|(i, &s)| if open[i / size] { s } else { 0.0 }).collect();
+    let competing: Vec<f32> = biased
+        .iter()
+        .enumerate()
+        .map(|(i, &s)| if open[i / size] { s } else { 0.0 })
+        .collect();
     let mut chosen = descending(&competing);
     chosen.truncate(spec.num_experts_per_tok);
     // By the weight itself: a bias decides who is chosen, never how much they count.

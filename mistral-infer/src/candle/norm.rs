@@ -14,7 +14,9 @@ pub(super) struct Linear {
 impl Linear {
     /// Reads `name` as `[rows, cols]`.
     pub(super) fn new(p: &Parameters, name: &str, rows: usize, cols: usize) -> Result<Self> {
-        Ok(Self { weight: parameter(p, name, &[rows, cols])? })
+        Ok(Self {
+            weight: parameter(p, name, &[rows, cols])?,
+        })
     }
 
     /// A map with the given weight `[out, in]`.
@@ -24,7 +26,11 @@ impl Linear {
 
     /// `[n, in]` to `[n, out]`, in the wider dtype of input and weight.
     pub(super) fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let x = if self.weight.dtype() == DType::F32 { x.to_dtype(DType::F32)? } else { x.clone() };
+        let x = if self.weight.dtype() == DType::F32 {
+            x.to_dtype(DType::F32)?
+        } else {
+            x.clone()
+        };
         x.matmul(&self.weight.t()?)
     }
 }
@@ -40,7 +46,10 @@ pub(super) struct RmsNorm {
 impl RmsNorm {
     /// Reads `name` as `[dim]`.
     pub(super) fn new(p: &Parameters, name: &str, dim: usize, eps: f64) -> Result<Self> {
-        Ok(Self { weight: parameter(p, name, &[dim])?, eps })
+        Ok(Self {
+            weight: parameter(p, name, &[dim])?,
+            eps,
+        })
     }
 
     /// `[.., dim]` to the same shape.
@@ -48,7 +57,9 @@ impl RmsNorm {
         let wide = x.to_dtype(DType::F32)?;
         let mean_square = wide.sqr()?.mean_keepdim(D::Minus1)?;
         let inverse = (mean_square + self.eps)?.sqrt()?.recip()?;
-        wide.broadcast_mul(&inverse)?.to_dtype(x.dtype())?.broadcast_mul(&self.weight)
+        wide.broadcast_mul(&inverse)?
+            .to_dtype(x.dtype())?
+            .broadcast_mul(&self.weight)
     }
 }
 
@@ -77,6 +88,9 @@ impl LayerNorm {
         let variance = centred.sqr()?.mean_keepdim(D::Minus1)?;
         let inverse = (variance + self.eps)?.sqrt()?.recip()?;
         let normed = centred.broadcast_mul(&inverse)?;
-        normed.broadcast_mul(&self.weight)?.broadcast_add(&self.bias)?.to_dtype(x.dtype())
+        normed
+            .broadcast_mul(&self.weight)?
+            .broadcast_add(&self.bias)?
+            .to_dtype(x.dtype())
     }
 }

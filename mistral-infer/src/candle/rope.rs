@@ -41,7 +41,8 @@ impl Angles {
         let half = dim / 2;
         match self.layout {
             RopeLayout::HalfSplit => {
-                let (first, second) = self.turn(&x.narrow(3, 0, half)?, &x.narrow(3, half, half)?)?;
+                let (first, second) =
+                    self.turn(&x.narrow(3, 0, half)?, &x.narrow(3, half, half)?)?;
                 Tensor::cat(&[first, second], D::Minus1)
             }
             RopeLayout::Interleaved => {
