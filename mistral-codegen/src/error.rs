@@ -1,0 +1,100 @@
+//! The errors of this crate.
+
+use std::path::PathBuf;
+
+/// Why a deployment could not be generated, checked or written.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CodegenError {
+    /// No target of that name.
+    #[error("expected a target among {known}, found {found:?}")]
+    UnknownTarget {
+        /// The name that was asked for.
+        found: String,
+        /// The names that exist, separated by commas.
+        known: String,
+    },
+    /// A text that the format can't hold.
+    #[error("{format} can't hold the character U+{character:04X} at byte {at} of {text:?}")]
+    Unquotable {
+        /// The format that the text was to be written in.
+        format: &'static str,
+        /// Code point of the first character that doesn't fit.
+        character: u32,
+        /// Byte offset of that character.
+        at: usize,
+        /// The text, shortened to its first 80 characters.
+        text: String,
+    },
+    /// A flag that this version of the engine doesn't have.
+    #[error("{engine} {version} has no flag {flag}{hint}")]
+    UnknownFlag {
+        /// The engine's name.
+        engine: String,
+        /// The engine's version that the table describes.
+        version: String,
+        /// The flag that was asked for.
+        flag: String,
+        /// What replaced it, when that is known.
+        hint: String,
+    },
+    /// A value that a flag of this engine doesn't take.
+    #[error("{engine} {version}: {flag} expects {expected}, found {found:?}")]
+    FlagValue {
+        /// The engine's name.
+        engine: String,
+        /// The engine's version that the table describes.
+        version: String,
+        /// The flag.
+        flag: String,
+        /// What the table says that it takes.
+        expected: String,
+        /// The value that was given.
+        found: String,
+    },
+    /// A plan that the target can't serve.
+    #[error("target {target} can't serve this plan: {field} is {found}, expected {expected}")]
+    Unsupported {
+        /// The target's name.
+        target: &'static str,
+        /// The plan's field that stands in the way.
+        field: &'static str,
+        /// What the plan has there.
+        found: String,
+        /// What the target could serve.
+        expected: String,
+    },
+    /// An engine table that can't be read (a defect of this crate's data).
+    #[error("engine table {name}: {source}")]
+    Table {
+        /// The table's file name.
+        name: &'static str,
+        /// What the parser said.
+        source: serde_json::Error,
+    },
+    /// A template that can't be rendered (a defect of this crate's data).
+    #[error("template {name}: {source}")]
+    Template {
+        /// The template's name.
+        name: String,
+        /// What the renderer said.
+        source: minijinja::Error,
+    },
+    /// A path outside the set's folder, or one that names a file twice.
+    #[error("expected a new relative path below the output folder, found {path:?}")]
+    Path {
+        /// The path as it was given.
+        path: String,
+    },
+    /// A file or folder that can't be read or written.
+    #[error("{path}: {source}")]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The shared types refused something.
+    #[error(transparent)]
+    Core(#[from] mistral_core::CoreError),
+}
