@@ -64,12 +64,10 @@ pub enum CodegenError {
         /// What the target could serve.
         expected: String,
     },
-    /// An engine table that can't be read (a defect of this crate's data).
-    #[error("engine table {name}: {source}")]
-    Table {
-        /// The table's file name.
-        name: &'static str,
-        /// What the parser said.
+    /// A plan that can't be written as JSON (a number in it isn't finite).
+    #[error("the plan can't be written as json: {source}")]
+    Plan {
+        /// What the writer said.
         source: serde_json::Error,
     },
     /// A template that can't be rendered (a defect of this crate's data).
@@ -80,11 +78,11 @@ pub enum CodegenError {
         /// What the renderer said.
         source: minijinja::Error,
     },
-    /// A path outside the set's folder, or one that names a file twice.
-    #[error("expected a new relative path below the output folder, found {path:?}")]
-    Path {
-        /// The path as it was given.
-        path: String,
+    /// An empty text where the format needs one.
+    #[error("{format} can't hold an empty text")]
+    EmptyText {
+        /// The format that the text was to be written in.
+        format: &'static str,
     },
     /// A file or folder that can't be read or written.
     #[error("{path}: {source}")]
@@ -94,7 +92,7 @@ pub enum CodegenError {
         /// What the system said.
         source: std::io::Error,
     },
-    /// The shared types refused something.
+    /// A path that the set of files refuses.
     #[error(transparent)]
-    Core(#[from] mistral_core::CoreError),
+    Files(#[from] mistral_core::files::FilesError),
 }

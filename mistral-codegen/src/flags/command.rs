@@ -9,6 +9,8 @@ use crate::quote;
 pub enum Word {
     /// This text.
     Text(String),
+    /// A variable that the script sets, by its name.
+    Variable(&'static str),
     /// An environment variable's value, or this when it is unset or empty.
     Env {
         /// The variable.
@@ -18,16 +20,17 @@ pub enum Word {
     },
 }
 
-impl Word {
-    fn default_text(&self) -> &str {
-        match self {
-            Self::Text(text) | Self::Env { default: text, .. } => text,
-        }
+impl From<&str> for Word {
+    fn from(text: &str) -> Self {
+        Self::Text(text.to_owned())
     }
+}
 
+impl Word {
     fn shell(&self) -> Result<String, CodegenError> {
         match self {
             Self::Text(text) => quote::shell(text),
+            Self::Variable(name) => Ok(format!("\"${name}\"")),
             // Defaults are addresses and ports, which the table checked: nothing to expand.
             Self::Env { name, default } => Ok(format!("\"${{{name}:-{default}}}\"")),
         }
@@ -38,16 +41,34 @@ impl Word {
 #[derive(Debug, Clone)]
 pub struct Command<'t> {
     table: &'t FlagTable,
-    program: Vec<String>,
+    program: Vec<Word>,
     flags: Vec<(String, Option<Word>)>,
 }
 
 impl<'t> Command<'t> {
     /// A command of `program` words (the engine's command and its positional arguments).
     #[must_use]
-    pub fn new<'a>(table: &'t FlagTable, program: impl IntoIterator<Item = &'a str>) -> Self {
-        let program = program.into_iter().map(str::to_owned).collect();
-        Self { table, program, flags: Vec::new() }
+    pub fn new(table: &'t FlagTable, program: impl IntoIterator<Item = Word>) -> Self {
+        Self {
+            table,
+            program: program.into_iter().collect(),
+            flags: Vec::new(),
+        }
+    }
+
+    /// Adds a flag whose value is a variable that the script sets.
+    ///
+    /// # Errors
+    /// [`CodegenError::UnknownFlag`], or [`CodegenError::FlagValue`] when it takes no text.
+    pub fn flag_from_variable(
+        &mut self,
+        flag: &str,
+        name: &'static str,
+    ) -> Result<&mut Self, CodegenError> {
+        self.table.check(flag, Some(name))?;
+        self.flags
+            .push((flag.to_owned(), Some(Word::Variable(name))));
+        Ok(self)
     }
 
     /// Adds a flag without a value.
@@ -88,7 +109,8 @@ impl<'t> Command<'t> {
     ) -> Result<&mut Self, CodegenError> {
         let default = default.to_string();
         self.table.check(flag, Some(&default))?;
-        self.flags.push((flag.to_owned(), Some(Word::Env { name, default })));
+        self.flags
+            .push((flag.to_owned(), Some(Word::Env { name, default })));
         Ok(self)
     }
 
@@ -97,7 +119,7 @@ impl<'t> Command<'t> {
     /// # Errors
     /// [`CodegenError::Unquotable`] for a text with NUL.
     pub fn shell_parts(&self) -> Result<Vec<String>, CodegenError> {
-        let program: Result<Vec<_>, _> = self.program.iter().map(|w| quote::shell(w)).collect();
+        let program: Result<Vec<_>, _> = self.program.iter().map(Word::shell).collect();
         let mut parts = vec![program?.join(" ")];
         for (flag, value) in &self.flags {
             parts.push(match value {
@@ -106,22 +128,5 @@ impl<'t> Command<'t> {
             });
         }
         Ok(parts)
-    }
-
-    /// The words, with defaults for environment variables, and with `changed` values for some
-    /// flags (a container listens on all of its own addresses, whatever the host does).
-    #[must_use]
-    pub fn words(&self, changed: &[(&str, &str)]) -> Vec<String> {
-        let mut words = self.program.clone();
-        for (flag, value) in &self.flags {
-            words.push(flag.clone());
-            let change = changed.iter().find(|(name, _)| name == flag);
-            match (change, value) {
-                (Some((_, text)), Some(_)) => words.push((*text).to_owned()),
-                (_, Some(word)) => words.push(word.default_text().to_owned()),
-                (_, None) => {}
-            }
-        }
-        words
     }
 }

@@ -107,7 +107,9 @@ impl Kind {
     }
 
     fn accepts(self, value: Option<&str>) -> bool {
-        let Some(v) = value else { return matches!(self, Self::Switch) };
+        let Some(v) = value else {
+            return matches!(self, Self::Switch);
+        };
         match self {
             Self::Switch => false,
             Self::Count => v.parse::<u64>().is_ok_and(|n| n > 0),
@@ -149,9 +151,10 @@ impl FlagTable {
         };
         let (fits, expected) = match takes {
             Takes::Kind(kind) => (kind.accepts(value), kind.expected().to_owned()),
-            Takes::OneOf(names) => {
-                (value.is_some_and(|v| names.iter().any(|n| n == v)), names.join(", "))
-            }
+            Takes::OneOf(names) => (
+                value.is_some_and(|v| names.iter().any(|n| n == v)),
+                names.join(", "),
+            ),
         };
         if fits {
             return Ok(());
@@ -191,18 +194,58 @@ mod tests {
         let llama = &*LLAMA_SERVER;
         let cases: &[(&FlagTable, &str, Option<&str>, Option<&str>)] = &[
             (vllm, "--max-model-len", Some("32768"), None),
-            (vllm, "--max-model-len", Some("0"), Some("a whole number from 1")),
+            (
+                vllm,
+                "--max-model-len",
+                Some("0"),
+                Some("a whole number from 1"),
+            ),
             (vllm, "--max-model-len", None, Some("no value")),
             (vllm, "--enable-auto-tool-choice", None, None),
-            (vllm, "--enable-auto-tool-choice", Some("yes"), Some("expects no value")),
-            (vllm, "--tokenizer-mode", Some("slow"), Some("auto, hf, mistral")),
+            (
+                vllm,
+                "--enable-auto-tool-choice",
+                Some("yes"),
+                Some("expects no value"),
+            ),
+            (
+                vllm,
+                "--tokenizer-mode",
+                Some("slow"),
+                Some("auto, hf, mistral"),
+            ),
             (vllm, "--swap-space", Some("4"), Some("it was removed")),
-            (vllm, "--guided-decoding-backend", Some("x"), Some("--structured-outputs-config")),
+            (
+                vllm,
+                "--guided-decoding-backend",
+                Some("x"),
+                Some("--structured-outputs-config"),
+            ),
             (vllm, "--enable-mm", None, Some("it was removed")),
-            (vllm, "--no-such-flag", None, Some("has no flag --no-such-flag")),
-            (vllm, "--compilation-config", Some("{}"), Some("this table describes")),
-            (vllm, "--served-model-name", Some("--port"), Some("begin with -")),
-            (vllm, "--override-generation-config", Some("[1]"), Some("a JSON object")),
+            (
+                vllm,
+                "--no-such-flag",
+                None,
+                Some("has no flag --no-such-flag"),
+            ),
+            (
+                vllm,
+                "--compilation-config",
+                Some("{}"),
+                Some("this table describes"),
+            ),
+            (
+                vllm,
+                "--served-model-name",
+                Some("--port"),
+                Some("begin with -"),
+            ),
+            (
+                vllm,
+                "--override-generation-config",
+                Some("[1]"),
+                Some("a JSON object"),
+            ),
             (llama, "--n-gpu-layers", Some("all"), None),
             (llama, "--seed", Some("-1"), None),
             (llama, "--cache-type-k", Some("q8_0"), None),
@@ -224,7 +267,11 @@ mod tests {
         let words = |s: &str| s.split(' ').map(str::to_owned).collect::<Vec<_>>();
         let good = "vllm serve a/b --port 8000 --seed -1 --enable-auto-tool-choice";
         VLLM.check_arguments(&words(good)).expect("all are known");
-        for bad in ["serve a --port 8000 --nope", "serve a --port 99999", "serve --port"] {
+        for bad in [
+            "serve a --port 8000 --nope",
+            "serve a --port 99999",
+            "serve --port",
+        ] {
             assert!(VLLM.check_arguments(&words(bad)).is_err(), "{bad}");
         }
     }

@@ -6,8 +6,8 @@ use crate::CodegenError;
 /// Inline code (CommonMark 0.31 section 6.1), which no reader interprets as markup.
 ///
 /// # Errors
-/// [`CodegenError::Unquotable`] for control characters: inline code can't hold a line's end, and
-/// pages must not hide others.
+/// [`CodegenError::Unquotable`] for control characters (inline code can't hold a line's end, and
+/// pages must not hide others), [`CodegenError::EmptyText`] for an empty text.
 ///
 /// ```
 /// use mistral_codegen::quote::markdown_code;
@@ -15,6 +15,11 @@ use crate::CodegenError;
 /// assert_eq!(markdown_code("a`b").unwrap(), "``a`b``");
 /// ```
 pub fn markdown_code(text: &str) -> Result<String, CodegenError> {
+    if text.is_empty() {
+        return Err(CodegenError::EmptyText {
+            format: "inline code",
+        });
+    }
     refuse("inline code", text, |c| c.is_control())?;
     let fence = "`".repeat(longest_run(text) + 1);
     // A space at both ends is stripped by the reader: it keeps a backtick at an end off the
@@ -32,10 +37,18 @@ pub fn markdown_code(text: &str) -> Result<String, CodegenError> {
 /// # Errors
 /// [`CodegenError::Unquotable`] for control characters other than the line's end and the tab.
 pub fn markdown_block(language: &str, text: &str) -> Result<String, CodegenError> {
-    refuse("a code block", text, |c| c.is_control() && c != '\n' && c != '\t')?;
-    refuse("a code block's language", language, |c| !c.is_ascii_alphanumeric())?;
+    refuse("a code block", text, |c| {
+        c.is_control() && c != '\n' && c != '\t'
+    })?;
+    refuse("a code block's language", language, |c| {
+        !c.is_ascii_alphanumeric()
+    })?;
     let fence = "`".repeat(longest_run(text).max(2) + 1);
-    let end = if text.ends_with('\n') || text.is_empty() { "" } else { "\n" };
+    let end = if text.ends_with('\n') || text.is_empty() {
+        ""
+    } else {
+        "\n"
+    };
     Ok(format!("{fence}{language}\n{text}{end}{fence}"))
 }
 

@@ -35,5 +35,6 @@ pub fn yaml(text: &str) -> String {
 }
 
 fn push(out: &mut String, text: std::fmt::Arguments<'_>) {
-    out.write_fmt(text).expect("writing to a String doesn't fail");
+    out.write_fmt(text)
+        .expect("writing to a String doesn't fail");
 }

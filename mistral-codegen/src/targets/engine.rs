@@ -1,0 +1,220 @@
+//! What the targets for engines check and compute alike.
+
+use std::net::IpAddr;
+
+use minijinja::{Value, context};
+use mistral_core::plan::Plan;
+
+use crate::CodegenError;
+use crate::flags::{Command, FlagTable};
+use crate::quote::{markdown_block, markdown_code};
+
+/// Download and load rates that health checks wait for, in bytes a second: a slow line and a
+/// network disk. Waiting longer costs nothing when the engine is ready earlier.
+const DOWNLOAD_BYTES_PER_S: u64 = 40_000_000;
+const LOAD_BYTES_PER_S: u64 = 200_000_000;
+/// Engine start without weights: imports, compilation, graph capture.
+const START_S: u64 = 180;
+/// What is waited for when the plan doesn't know the size of the weights.
+const UNKNOWN_SIZE_S: u64 = 3600;
+
+/// Where a server listens and whom it lets in, checked.
+pub(super) struct Serving {
+    pub(super) name: String,
+    pub(super) bind: IpAddr,
+    pub(super) port: u16,
+    /// The variable that holds the key: letters, digits and `_` only.
+    pub(super) key_env: Option<String>,
+}
+
+/// The plan's address, name and key.
+///
+/// # Errors
+/// [`CodegenError::Unsupported`] for a field that no server of `target` could use, and for an
+/// address other than loopback without a key.
+pub(super) fn serving(target: &'static str, plan: &Plan) -> Result<Serving, CodegenError> {
+    let refuse = |field, found: &str, expected: &str| CodegenError::Unsupported {
+        target,
+        field,
+        found: format!("{:?}", found.chars().take(80).collect::<String>()),
+        expected: expected.to_owned(),
+    };
+    let serve = &plan.serve;
+    let bind: IpAddr = serve
+        .bind
+        .parse()
+        .map_err(|_| refuse("serve.bind", &serve.bind, "an IP address"))?;
+    if serve.port == 0 {
+        return Err(refuse("serve.port", "0", "a port from 1 to 65535"));
+    }
+    if let Some(name) = serve.api_key_env.as_deref().filter(|n| !is_variable(n)) {
+        return Err(refuse(
+            "serve.api_key_env",
+            name,
+            "the name of an environment variable: letters, digits and _",
+        ));
+    }
+    if serve.api_key_env.is_none() && !bind.is_loopback() {
+        return Err(refuse(
+            "serve.api_key_env",
+            "none",
+            "a variable with a key, since serve.bind is not loopback",
+        ));
+    }
+    let name = serve.served_name.as_ref().unwrap_or(&plan.model.id);
+    if name.is_empty() || name.starts_with('-') || name.chars().any(char::is_control) {
+        return Err(refuse(
+            "serve.served_name",
+            name,
+            "a name without control characters that doesn't begin with -",
+        ));
+    }
+    Ok(Serving {
+        name: name.clone(),
+        bind,
+        port: serve.port,
+        key_env: serve.api_key_env.clone(),
+    })
+}
+
+fn is_variable(name: &str) -> bool {
+    !name.is_empty()
+        && name.len() <= 128
+        && !name.starts_with(|c: char| c.is_ascii_digit())
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+}
+
+/// The model as an engine is told it: a folder or file of this machine, else the repository.
+///
+/// # Errors
+/// [`CodegenError::Unsupported`] when there is neither, or when it would be read as a flag.
+pub(super) fn model_source<'p>(
+    target: &'static str,
+    plan: &'p Plan,
+) -> Result<&'p str, CodegenError> {
+    let model = &plan.model;
+    let (field, source) = match (&model.local_path, &model.hf_repo) {
+        (Some(path), _) => ("model.local_path", path.as_str()),
+        (None, Some(repo)) => ("model.hf_repo", repo.as_str()),
+        (None, None) => ("model.hf_repo", ""),
+    };
+    if source.is_empty() || source.starts_with('-') || source.chars().any(char::is_control) {
+        return Err(CodegenError::Unsupported {
+            target,
+            field,
+            found: format!("{:?}", source.chars().take(80).collect::<String>()),
+            expected: "a repository or path without control characters that doesn't begin with -"
+                .to_owned(),
+        });
+    }
+    Ok(source)
+}
+
+/// A path as a Compose file has it: a relative one would be a volume's name without its dot.
+pub(super) fn mount(path: &str) -> String {
+    if path.starts_with(['/', '.']) {
+        path.to_owned()
+    } else {
+        format!("./{path}")
+    }
+}
+
+/// Seconds after which an engine that isn't ready is taken for broken, in whole minutes.
+pub(super) fn start_seconds(plan: &Plan) -> u64 {
+    let bytes = plan
+        .memory
+        .weight_bytes
+        .saturating_mul(u64::from(plan.placement.count));
+    if bytes == 0 {
+        return UNKNOWN_SIZE_S;
+    }
+    let download = if plan.model.local_path.is_some() {
+        0
+    } else {
+        bytes / DOWNLOAD_BYTES_PER_S
+    };
+    (START_S + download + bytes / LOAD_BYTES_PER_S).div_ceil(60) * 60
+}
+
+/// `a * b` tokens or slots, refused by `field`'s name when that overflows.
+pub(super) fn product(
+    target: &'static str,
+    field: &'static str,
+    a: u32,
+    b: u32,
+) -> Result<u32, CodegenError> {
+    a.checked_mul(b).ok_or_else(|| CodegenError::Unsupported {
+        target,
+        field,
+        found: format!("{a} x {b}"),
+        expected: format!("a product of at most {}", u32::MAX),
+    })
+}
+
+/// What every engine's templates need. Texts that are marked as quoted here were checked
+/// ([`serving`]) or made by a quoting function.
+pub(super) fn common(
+    plan: &Plan,
+    table: &FlagTable,
+    serving: &Serving,
+    command: &Command<'_>,
+) -> Result<Value, CodegenError> {
+    let made = |text: String| Value::from_safe_string(text);
+    let parts = command.shell_parts()?;
+    let shell = parts.join(" \\\n  ");
+    let published = match serving.bind {
+        IpAddr::V4(ip) => format!("{ip}:{port}:{port}", port = serving.port),
+        IpAddr::V6(ip) => format!("[{ip}]:{port}:{port}", port = serving.port),
+    };
+    let reasons: Result<Vec<Value>, CodegenError> = plan.reasons.iter().map(reason).collect();
+    Ok(context! {
+        plan => plan,
+        engine => made(table.engine.clone()),
+        version => made(table.version.clone()),
+        table_source => made(table.source.clone()),
+        table_date => made(table.date.clone()),
+        image => made(table.image.clone()),
+        engine_key_env => made(table.api_key_env.clone()),
+        served_name => serving.name,
+        bind => made(serving.bind.to_string()),
+        client_host => made(client_host(serving.bind)),
+        port => serving.port,
+        published => published,
+        key_env => serving.key_env.clone().map(made),
+        key_required => serving.key_env.as_ref().map(|name| {
+            made(format!("${{{name}:?set {name} to the key that clients must send}}"))
+        }),
+        command => made(shell.clone()),
+        command_block => made(markdown_block("sh", &shell)?),
+        start_seconds => start_seconds(plan),
+        local => plan.model.local_path.is_some(),
+        reasons => reasons?,
+    })
+}
+
+/// The address in a client's URL: loopback for a server that listens everywhere.
+fn client_host(bind: IpAddr) -> String {
+    match bind {
+        IpAddr::V4(ip) if ip.is_unspecified() => "127.0.0.1".to_owned(),
+        IpAddr::V4(ip) => ip.to_string(),
+        IpAddr::V6(ip) if ip.is_unspecified() => "[::1]".to_owned(),
+        IpAddr::V6(ip) => format!("[{ip}]"),
+    }
+}
+
+/// A reason as a line of Markdown: its rule, its facts, its sources.
+fn reason(reason: &mistral_core::reason::Reason) -> Result<Value, CodegenError> {
+    let mut line = markdown_code(&reason.rule)?;
+    let mut separator = ": ";
+    for (name, fact) in &reason.facts {
+        let value = serde_json::to_string(fact).map_err(|source| CodegenError::Plan { source })?;
+        line += separator;
+        line += &markdown_code(&format!("{name} = {value}"))?;
+        separator = ", ";
+    }
+    for source in &reason.sources {
+        line += ", source ";
+        line += &markdown_code(source)?;
+    }
+    Ok(Value::from_safe_string(line))
+}

@@ -1,0 +1,297 @@
+//! llama.cpp's server: start script, Dockerfile, Compose file.
+
+use minijinja::context;
+use mistral_core::files::FileSet;
+use mistral_core::plan::{KvPrecision, Plan};
+use mistral_core::precision::Precision;
+
+use super::engine::{self, Serving};
+use super::{Page, render_all};
+use crate::CodegenError;
+use crate::flags::{Command, LLAMA_SERVER, Word};
+
+const TARGET: &str = "llama-server";
+
+const PAGES: &[Page] = &[
+    Page::script(
+        "start.sh",
+        include_str!("../../templates/llama-server/start.sh.j2"),
+    ),
+    Page::plain(
+        "Dockerfile",
+        include_str!("../../templates/llama-server/Dockerfile.j2"),
+    ),
+    Page::plain(
+        "compose.yaml",
+        include_str!("../../templates/llama-server/compose.yaml.j2"),
+    ),
+    Page::plain(
+        ".env.example",
+        include_str!("../../templates/common/env.j2"),
+    ),
+    Page::plain(
+        ".dockerignore",
+        include_str!("../../templates/common/dockerignore.j2"),
+    ),
+    Page::plain(
+        "README.md",
+        include_str!("../../templates/llama-server/README.md.j2"),
+    ),
+];
+
+/// Makes the GGUF file when the plan names a repository that holds none.
+const CONVERT: Page = Page::script(
+    "convert.sh",
+    include_str!("../../templates/llama-server/convert.sh.j2"),
+);
+
+/// Seconds after which the server gives up on a silent connection.
+const TIMEOUT_S: u32 = 600;
+
+/// Where the server gets its GGUF file from.
+enum Source<'p> {
+    /// A file of this machine.
+    File(&'p str),
+    /// A repository of GGUF files, downloaded by the server.
+    Repository {
+        repo: &'p str,
+        file: Option<&'p str>,
+    },
+    /// A repository of other weights, to be converted into a file.
+    Converted { repo: &'p str, file: String },
+}
+
+/// The files that serve `plan` with llama-server.
+pub(crate) fn generate(plan: &Plan) -> Result<FileSet, CodegenError> {
+    let serving = engine::serving(TARGET, plan)?;
+    if serving.name.contains(',') {
+        return Err(refuse(
+            "serve.served_name",
+            &serving.name,
+            "a name without commas",
+        ));
+    }
+    let source = source(plan)?;
+    let command = command(plan, &serving, &source)?;
+    let file = match &source {
+        Source::File(path) => Some((*path).to_owned()),
+        Source::Converted { file, .. } => Some(file.clone()),
+        Source::Repository { .. } => None,
+    };
+    let convert = match &source {
+        Source::Converted { repo, .. } => Some(*repo),
+        _ => None,
+    };
+    let own = context! {
+        // Whether the file lies on this machine: it is mounted, not downloaded.
+        local => file.is_some(),
+        model => file.as_deref(),
+        convert => convert,
+        quant => plan.precision.name().to_ascii_uppercase(),
+        gpu => uses_gpu(plan),
+        mount => file.as_deref().map(engine::mount),
+        ..engine::common(plan, &LLAMA_SERVER, &serving, &command)?
+    };
+    let mut files = render_all(PAGES, &own, plan)?;
+    if convert.is_some() {
+        files.insert(CONVERT.render(&own)?)?;
+    }
+    Ok(files)
+}
+
+fn refuse(field: &'static str, found: impl std::fmt::Display, expected: &str) -> CodegenError {
+    CodegenError::Unsupported {
+        target: TARGET,
+        field,
+        found: found.to_string(),
+        expected: expected.to_owned(),
+    }
+}
+
+fn source(plan: &Plan) -> Result<Source<'_>, CodegenError> {
+    let wide = matches!(
+        plan.precision,
+        Precision::F32 | Precision::Bf16 | Precision::F16
+    );
+    if !plan.precision.is_gguf() && !wide {
+        return Err(refuse(
+            "precision",
+            plan.precision,
+            "f32, bf16, f16 or a GGUF precision",
+        ));
+    }
+    let name = engine::model_source(TARGET, plan)?;
+    let is_gguf = |text: &str| text.to_ascii_lowercase().contains("gguf");
+    if plan.model.local_path.is_some() {
+        return Ok(Source::File(name));
+    }
+    let file = plan.model.file.as_deref();
+    if file.is_some() || is_gguf(name) {
+        if plan.model.revision.is_some() {
+            return Err(refuse(
+                "model.revision",
+                "a revision",
+                "none (the server downloads the default branch), or model.local_path",
+            ));
+        }
+        return Ok(Source::Repository { repo: name, file });
+    }
+    // The last part of a repository's name, with nothing that a path could be led astray by.
+    let stem: String = name
+        .rsplit('/')
+        .next()
+        .unwrap_or_default()
+        .chars()
+        .map(|c| {
+            if c.is_ascii_alphanumeric() || "-_.".contains(c) {
+                c
+            } else {
+                '-'
+            }
+        })
+        .collect();
+    let quant = plan.precision.name().to_ascii_uppercase();
+    Ok(Source::Converted {
+        repo: name,
+        file: format!("models/{stem}-{quant}.gguf"),
+    })
+}
+
+/// Whether the plan's device is one that layers can be put on.
+fn uses_gpu(plan: &Plan) -> bool {
+    plan.placement.threads.is_none()
+}
+
+fn command(
+    plan: &Plan,
+    serving: &Serving,
+    source: &Source<'_>,
+) -> Result<Command<'static>, CodegenError> {
+    let mut command = Command::new(&LLAMA_SERVER, [Word::from("llama-server")]);
+    match source {
+        Source::File(_) | Source::Converted { .. } => {
+            command.flag_from_variable("--model", "model")?;
+            command.switch("--offline")?;
+        }
+        Source::Repository {
+            repo,
+            file: Some(file),
+        } => {
+            command
+                .flag("--hf-repo", repo)?
+                .flag("--hf-file", file)?
+                .switch("--no-mmproj")?;
+        }
+        Source::Repository { repo, file: None } => {
+            let quant = plan.precision.name().to_ascii_uppercase();
+            command
+                .flag("--hf-repo", format!("{repo}:{quant}"))?
+                .switch("--no-mmproj")?;
+        }
+    }
+    command.flag("--alias", &serving.name)?;
+    command.flag_from_env("--host", "HOST", serving.bind)?;
+    command.flag_from_env("--port", "PORT", serving.port)?;
+    limits(&mut command, plan)?;
+    placement(&mut command, plan)?;
+    cache(&mut command, plan)?;
+    sampling(&mut command, plan)?;
+    command.switch("--jinja")?;
+    // The page would be served without the key, and slots show other clients' prompts.
+    command
+        .switch("--no-ui")?
+        .switch("--no-slots")?
+        .switch("--metrics")?;
+    command
+        .flag("--cors-origins", "localhost")?
+        .flag("--timeout", TIMEOUT_S)?;
+    Ok(command)
+}
+
+fn limits(command: &mut Command<'_>, plan: &Plan) -> Result<(), CodegenError> {
+    let l = &plan.limits;
+    // The server shares its context among the slots; the plan's is a sequence's own.
+    let all = engine::product(
+        TARGET,
+        "limits.concurrency",
+        l.context_tokens,
+        l.concurrency,
+    )?;
+    command
+        .flag("--ctx-size", all)?
+        .flag("--parallel", l.concurrency)?;
+    if let Some(tokens) = l.max_batch_tokens {
+        command.flag("--batch-size", tokens)?;
+    }
+    // Without a bound a request that names none runs until the context is full.
+    command.flag("--predict", l.max_output_tokens.unwrap_or(l.context_tokens))?;
+    Ok(())
+}
+
+fn placement(command: &mut Command<'_>, plan: &Plan) -> Result<(), CodegenError> {
+    let p = &plan.placement;
+    if p.count == 0 {
+        return Err(refuse("placement.count", 0, "at least 1"));
+    }
+    if let Some(threads) = p.threads {
+        command.flag("--threads", threads)?;
+    }
+    if !uses_gpu(plan) {
+        command.flag("--n-gpu-layers", 0)?;
+        return Ok(());
+    }
+    let m = &plan.memory;
+    let fits = m.device_bytes == 0 || m.total_bytes <= m.device_bytes;
+    command.flag("--n-gpu-layers", if fits { "all" } else { "auto" })?;
+    if p.count > 1 {
+        command.flag(
+            "--split-mode",
+            if p.tensor_parallel > 1 {
+                "row"
+            } else {
+                "layer"
+            },
+        )?;
+    }
+    Ok(())
+}
+
+fn cache(command: &mut Command<'_>, plan: &Plan) -> Result<(), CodegenError> {
+    let kind = match plan.kv_precision {
+        KvPrecision::Auto => return Ok(()),
+        KvPrecision::F32 => "f32",
+        KvPrecision::F16 => "f16",
+        KvPrecision::Bf16 => "bf16",
+        KvPrecision::Q8_0 => "q8_0",
+        KvPrecision::Fp8 => {
+            return Err(refuse(
+                "kv_precision",
+                "fp8",
+                "auto, f32, f16, bf16 or q8_0",
+            ));
+        }
+    };
+    if kind == "q8_0" {
+        // Quantised values are only read by the fused attention.
+        command.flag("--flash-attn", "on")?;
+    }
+    command
+        .flag("--cache-type-k", kind)?
+        .flag("--cache-type-v", kind)?;
+    Ok(())
+}
+
+/// All four are given, since the server's own defaults differ from "not limited".
+fn sampling(command: &mut Command<'_>, plan: &Plan) -> Result<(), CodegenError> {
+    let s = &plan.sampling;
+    command
+        .flag("--temperature", s.temperature)?
+        .flag("--top-p", s.top_p)?;
+    command.flag("--top-k", s.top_k)?.flag("--min-p", s.min_p)?;
+    if let Some(seed) = s.seed {
+        let seed =
+            u32::try_from(seed).map_err(|_| refuse("sampling.seed", seed, "at most 4294967295"))?;
+        command.flag("--seed", seed)?;
+    }
+    Ok(())
+}

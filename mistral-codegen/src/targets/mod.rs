@@ -1,0 +1,59 @@
+//! One module a target; what engines share stands in `engine`.
+
+mod engine;
+pub(crate) mod llama_server;
+pub(crate) mod rust;
+pub(crate) mod vllm;
+
+use minijinja::Value;
+use mistral_core::files::{FileMode, FileSet, GeneratedFile, RelativePath};
+use mistral_core::plan::Plan;
+
+use crate::CodegenError;
+use crate::render::render;
+
+/// A template, the file that it makes, and how that file is used.
+struct Page {
+    path: &'static str,
+    source: &'static str,
+    mode: FileMode,
+}
+
+impl Page {
+    const fn plain(path: &'static str, source: &'static str) -> Self {
+        Self {
+            path,
+            source,
+            mode: FileMode::Plain,
+        }
+    }
+
+    const fn script(path: &'static str, source: &'static str) -> Self {
+        Self {
+            path,
+            source,
+            mode: FileMode::Executable,
+        }
+    }
+
+    fn render(&self, context: &Value) -> Result<GeneratedFile, CodegenError> {
+        Ok(GeneratedFile {
+            path: RelativePath::new(self.path)?,
+            contents: render(self.path, self.source, context)?,
+            mode: self.mode,
+        })
+    }
+}
+
+/// Every page rendered with the same context, and the plan itself as `plan.json`.
+fn render_all(pages: &[Page], context: &Value, plan: &Plan) -> Result<FileSet, CodegenError> {
+    let mut files = FileSet::new();
+    for page in pages {
+        files.insert(page.render(context)?)?;
+    }
+    let mut text =
+        serde_json::to_string_pretty(plan).map_err(|source| CodegenError::Plan { source })?;
+    text.push('\n');
+    files.add("plan.json", text)?;
+    Ok(files)
+}

@@ -1,0 +1,306 @@
+//! vLLM: start script, Dockerfile, Compose file.
+
+use minijinja::context;
+use mistral_core::files::FileSet;
+use mistral_core::model::{Architecture, AttentionKind};
+use mistral_core::plan::{KvPrecision, Plan, TokenizerMode};
+use mistral_core::precision::Precision;
+use serde_json::json;
+
+use super::engine::{self, Serving};
+use super::{Page, render_all};
+use crate::CodegenError;
+use crate::flags::{Command, VLLM, Word};
+
+const TARGET: &str = "vllm";
+
+const PAGES: &[Page] = &[
+    Page::script("start.sh", include_str!("../../templates/vllm/start.sh.j2")),
+    Page::plain(
+        "Dockerfile",
+        include_str!("../../templates/vllm/Dockerfile.j2"),
+    ),
+    Page::plain(
+        "compose.yaml",
+        include_str!("../../templates/vllm/compose.yaml.j2"),
+    ),
+    Page::plain(
+        ".env.example",
+        include_str!("../../templates/common/env.j2"),
+    ),
+    Page::plain(
+        ".dockerignore",
+        include_str!("../../templates/common/dockerignore.j2"),
+    ),
+    Page::plain(
+        "README.md",
+        include_str!("../../templates/vllm/README.md.j2"),
+    ),
+];
+
+/// Share of a GPU's memory that vLLM takes: its own default, and more where the plan needs it.
+const MEMORY_SHARE: f64 = 0.92;
+const MEMORY_SHARE_MOST: f64 = 0.97;
+
+/// The files that serve `plan` with vLLM.
+pub(crate) fn generate(plan: &Plan) -> Result<FileSet, CodegenError> {
+    let serving = engine::serving(TARGET, plan)?;
+    let model = engine::model_source(TARGET, plan)?;
+    let command = command(plan, &serving)?;
+    let own = context! {
+        model => model,
+        mount => engine::mount(model),
+        // Worker processes exchange tensors through shared memory.
+        shm_gib => if plan.placement.count > 1 { 16 } else { 2 },
+        share => memory_share(plan)?,
+        ..engine::common(plan, &VLLM, &serving, &command)?
+    };
+    render_all(PAGES, &own, plan)
+}
+
+fn command(plan: &Plan, serving: &Serving) -> Result<Command<'static>, CodegenError> {
+    // The script holds the model in a variable, so that a container can have it elsewhere.
+    let mut command = Command::new(
+        &VLLM,
+        ["vllm".into(), "serve".into(), Word::Variable("model")],
+    );
+    command.flag("--served-model-name", &serving.name)?;
+    if let Some(revision) = plan
+        .model
+        .revision
+        .as_ref()
+        .filter(|_| plan.model.local_path.is_none())
+    {
+        command.flag("--revision", revision)?;
+    }
+    command.flag_from_env("--host", "HOST", serving.bind)?;
+    command.flag_from_env("--port", "PORT", serving.port)?;
+    placement(&mut command, plan)?;
+    command.flag("--max-model-len", plan.limits.context_tokens)?;
+    command.flag("--max-num-seqs", plan.limits.concurrency)?;
+    if let Some(tokens) = plan.limits.max_batch_tokens {
+        command.flag("--max-num-batched-tokens", tokens)?;
+    }
+    command.flag("--gpu-memory-utilization", memory_share(plan)?)?;
+    precision(&mut command, plan)?;
+    tokenizer(&mut command, plan)?;
+    if plan.tools {
+        command.switch("--enable-auto-tool-choice")?;
+        command.flag("--tool-call-parser", "mistral")?;
+    }
+    if plan.reasoning {
+        command.flag("--reasoning-parser", "mistral")?;
+    }
+    command.flag("--override-generation-config", sampling(plan)?)?;
+    if let Some(seed) = plan.sampling.seed {
+        command.flag("--seed", seed)?;
+    }
+    Ok(command)
+}
+
+fn refuse(field: &'static str, found: impl std::fmt::Display, expected: &str) -> CodegenError {
+    CodegenError::Unsupported {
+        target: TARGET,
+        field,
+        found: found.to_string(),
+        expected: expected.to_owned(),
+    }
+}
+
+fn placement(command: &mut Command<'_>, plan: &Plan) -> Result<(), CodegenError> {
+    let p = &plan.placement;
+    let group = engine::product(
+        TARGET,
+        "placement.tensor_parallel",
+        p.tensor_parallel,
+        p.pipeline_parallel,
+    )?;
+    if group == 0 || p.count == 0 || !p.count.is_multiple_of(group) {
+        return Err(refuse(
+            "placement.count",
+            p.count,
+            "a multiple of tensor_parallel x pipeline_parallel, above 0",
+        ));
+    }
+    if let Some(spec) = &plan.spec {
+        let tp = p.tensor_parallel as usize;
+        let kv = match &spec.attention {
+            AttentionKind::Gqa(gqa) => gqa.n_kv_heads,
+            // One latent serves all heads and is held by each device.
+            AttentionKind::Mla(_) => 1,
+        };
+        let whole = kv.is_multiple_of(tp) || tp.is_multiple_of(kv.max(1));
+        if !spec.n_heads.is_multiple_of(tp) || !whole {
+            return Err(refuse(
+                "placement.tensor_parallel",
+                tp,
+                &format!("a divisor of {} heads and {kv} key heads", spec.n_heads),
+            ));
+        }
+    }
+    command.flag("--tensor-parallel-size", p.tensor_parallel)?;
+    if p.pipeline_parallel > 1 {
+        command.flag("--pipeline-parallel-size", p.pipeline_parallel)?;
+    }
+    if p.count > group {
+        command.flag("--data-parallel-size", p.count / group)?;
+    }
+    Ok(())
+}
+
+/// vLLM's share of the device: the plan's own need when that is known and larger.
+fn memory_share(plan: &Plan) -> Result<f64, CodegenError> {
+    let m = &plan.memory;
+    if m.device_bytes == 0 || m.total_bytes == 0 {
+        return Ok(MEMORY_SHARE);
+    }
+    let needed = m.total_bytes as f64 / m.device_bytes as f64;
+    if needed > MEMORY_SHARE_MOST {
+        return Err(refuse(
+            "memory.total_bytes",
+            m.total_bytes,
+            &format!(
+                "at most {MEMORY_SHARE_MOST} of the {} bytes of a device",
+                m.device_bytes
+            ),
+        ));
+    }
+    // Two digits, rounded up, so that the flag reads well and the need still fits.
+    Ok(((needed * 100.0).ceil() / 100.0).max(MEMORY_SHARE))
+}
+
+fn precision(command: &mut Command<'_>, plan: &Plan) -> Result<(), CodegenError> {
+    let p = plan.precision;
+    let dtype = match p {
+        Precision::F32 => "float32",
+        Precision::F16 => "half",
+        Precision::Bf16 => "bfloat16",
+        _ => "auto",
+    };
+    command.flag("--dtype", dtype)?;
+    // A checkpoint that is stored in this precision says so itself; a flag beside that must name
+    // the very same method, so none is given.
+    let stored = stored_as(plan, p);
+    match p {
+        Precision::F32 | Precision::F16 | Precision::Bf16 => {}
+        Precision::Fp8 if !stored => drop(command.flag("--quantization", "fp8_per_tensor")?),
+        Precision::Mxfp4 if !stored => drop(command.flag("--quantization", "mxfp4")?),
+        // Named, the engine refuses a checkpoint of another kind instead of loading it wide.
+        Precision::Awq if !stored => drop(command.flag("--quantization", "awq")?),
+        Precision::Gptq if !stored => drop(command.flag("--quantization", "gptq")?),
+        Precision::Fp8 | Precision::Mxfp4 | Precision::Awq | Precision::Gptq => {}
+        Precision::Nvfp4 | Precision::Int8 if stored => {}
+        Precision::Nvfp4 | Precision::Int8 => {
+            return Err(refuse(
+                "precision",
+                p,
+                "a repository whose name says that it is stored so",
+            ));
+        }
+        other => {
+            return Err(refuse(
+                "precision",
+                other,
+                "f32, bf16, f16, fp8, int8, awq, gptq, mxfp4 or nvfp4",
+            ));
+        }
+    }
+    let cache = match plan.kv_precision {
+        KvPrecision::Auto => return Ok(()),
+        KvPrecision::F16 => "float16",
+        KvPrecision::Bf16 => "bfloat16",
+        KvPrecision::Fp8 => "fp8",
+        KvPrecision::F32 => return Err(refuse("kv_precision", "f32", "auto, f16, bf16 or fp8")),
+        KvPrecision::Q8_0 => return Err(refuse("kv_precision", "q8_0", "auto, f16, bf16 or fp8")),
+    };
+    command.flag("--kv-cache-dtype", cache)?;
+    Ok(())
+}
+
+/// Whether the checkpoint itself is stored in `precision`: its name says so, or it is one of the
+/// families that Mistral releases in FP8.
+fn stored_as(plan: &Plan, precision: Precision) -> bool {
+    let model = &plan.model;
+    let name = model
+        .local_path
+        .as_ref()
+        .or(model.hf_repo.as_ref())
+        .unwrap_or(&model.id);
+    let name = name.to_ascii_lowercase();
+    let says = |marks: &[&str]| marks.iter().any(|m| name.contains(m));
+    match precision {
+        Precision::Fp8 => says(&["fp8"]) || (is_recent(plan) && !says(&["bf16", "base", "gguf"])),
+        Precision::Nvfp4 => says(&["nvfp4"]),
+        Precision::Mxfp4 => says(&["mxfp4"]),
+        Precision::Int8 => says(&["int8", "w8a8", "w8a16"]),
+        Precision::Awq => says(&["awq", "w4a16"]),
+        Precision::Gptq => says(&["gptq"]),
+        _ => false,
+    }
+}
+
+/// Families since the end of 2025: released in FP8, with `params.json`, `consolidated*` and
+/// `tekken.json`.
+fn is_recent(plan: &Plan) -> bool {
+    plan.spec.as_ref().is_some_and(|spec| {
+        matches!(
+            spec.architecture,
+            Architecture::Ministral3 | Architecture::Mistral4 | Architecture::MistralLarge4
+        )
+    })
+}
+
+fn tokenizer(command: &mut Command<'_>, plan: &Plan) -> Result<(), CodegenError> {
+    match plan.tokenizer {
+        TokenizerMode::Hf => drop(command.flag("--tokenizer-mode", "hf")?),
+        TokenizerMode::Gguf => {
+            return Err(refuse("tokenizer", "gguf", "mistral or hf"));
+        }
+        TokenizerMode::Mistral => {
+            command.flag("--tokenizer-mode", "mistral")?;
+            // Older repositories have Mistral's tokenizer and only Hugging Face weights, or both
+            // forms: the engine's own detection decides there.
+            if is_recent(plan) {
+                command.flag("--config-format", "mistral")?;
+                command.flag("--load-format", "mistral")?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What a request gets when it doesn't say, as the engine's JSON.
+fn sampling(plan: &Plan) -> Result<String, CodegenError> {
+    let s = &plan.sampling;
+    for (field, value) in [
+        ("sampling.temperature", s.temperature),
+        ("sampling.top_p", s.top_p),
+        ("sampling.min_p", s.min_p),
+    ] {
+        if !value.is_finite() {
+            return Err(refuse(field, value, "a finite number"));
+        }
+    }
+    let mut fields = serde_json::Map::new();
+    fields.insert("temperature".to_owned(), decimal(s.temperature));
+    fields.insert("top_p".to_owned(), decimal(s.top_p));
+    if s.top_k > 0 {
+        fields.insert("top_k".to_owned(), json!(s.top_k));
+    }
+    if s.min_p > 0.0 {
+        fields.insert("min_p".to_owned(), decimal(s.min_p));
+    }
+    if let Some(tokens) = plan.limits.max_output_tokens {
+        fields.insert("max_new_tokens".to_owned(), json!(tokens));
+    }
+    Ok(serde_json::Value::Object(fields).to_string())
+}
+
+/// The shortest decimal of an `f32`: as a plain cast, 0.7 would read 0.699999988079071.
+fn decimal(value: f32) -> serde_json::Value {
+    let shortest: f64 = value
+        .to_string()
+        .parse()
+        .expect("a float's text is a number");
+    json!(shortest)
+}

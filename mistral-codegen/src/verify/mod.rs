@@ -1,0 +1,184 @@
+//! Runs on generated files the programs that will read them.
+//!
+//! | file | checks |
+//! |---|---|
+//! | `*.sh` | `bash -n`, `shellcheck` |
+//! | `start.sh` of an engine | its flags and values, against the engine's table (built in) |
+//! | `Dockerfile` | `hadolint` |
+//! | `compose.yaml` | `check-jsonschema` with the Compose specification that it brings along |
+//! | `*.json` | a JSON parser (built in) |
+//! | `*.rs` | `rustfmt --check` |
+//! | `Cargo.toml` | `cargo check --all-targets --offline` |
+//!
+//! The files are checked in a copy of their own, by child processes with a time limit, a cleared
+//! environment, no shell and, where `prlimit` is installed, limits on memory and file sizes. No
+//! argument of a command comes from a plan: files have the names that this crate gave them.
+//! A program that isn't installed is reported as missing, not as a verdict.
+
+mod child;
+mod rust_project;
+mod single;
+
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use mistral_core::files::FileSet;
+
+use crate::{CodegenError, Target};
+
+/// Time for a checker of one file.
+const FILE_TIME: Duration = Duration::from_secs(60);
+/// Time for compiling a project, all dependencies included, on two slow cores.
+const BUILD_TIME: Duration = Duration::from_secs(1200);
+
+/// What a checker said of a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Check {
+    /// The checker.
+    pub tool: &'static str,
+    /// Whether it found nothing.
+    pub ok: bool,
+    /// The end of what it printed; empty when it found nothing.
+    pub detail: String,
+}
+
+/// What all checkers said.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Verdict {
+    /// The checks of each file that has any, by path.
+    pub files: BTreeMap<String, Vec<Check>>,
+    /// Checkers that aren't installed, each with the files that it would have read.
+    pub missing: BTreeMap<&'static str, Vec<String>>,
+}
+
+impl Verdict {
+    /// Whether no checker found anything. Missing checkers don't count.
+    #[must_use]
+    pub fn ok(&self) -> bool {
+        self.files.values().flatten().all(|check| check.ok)
+    }
+
+    /// The checks of a file, none for a file without any.
+    #[must_use]
+    pub fn of(&self, path: &str) -> &[Check] {
+        self.files.get(path).map_or(&[], Vec::as_slice)
+    }
+
+    fn add(&mut self, path: &str, check: Option<Check>, tool: &'static str) {
+        match check {
+            Some(check) => self.files.entry(path.to_owned()).or_default().push(check),
+            None => self.missing.entry(tool).or_default().push(path.to_owned()),
+        }
+    }
+}
+
+/// Where checkers are found and what they may use.
+#[derive(Debug, Clone)]
+pub struct Checkers {
+    /// Folders with programs, searched in order.
+    pub path: Vec<PathBuf>,
+    /// The whole environment of each checker, besides `PATH`.
+    pub environment: Vec<(OsString, OsString)>,
+    /// An empty or new folder for the copy that is checked; its contents are removed afterwards.
+    pub scratch: PathBuf,
+    /// Where cargo keeps what it compiles; inside the copy, and so compiled anew, when `None`.
+    pub cargo_target: Option<PathBuf>,
+    /// A `Cargo.lock` whose versions the Rust project takes; without one cargo chooses among
+    /// what it has downloaded before.
+    pub cargo_lock: Option<PathBuf>,
+}
+
+/// Variables that programs need to find their own files.
+const KEPT: [&str; 5] = [
+    "HOME",
+    "CARGO_HOME",
+    "RUSTUP_HOME",
+    "RUSTUP_TOOLCHAIN",
+    "TMPDIR",
+];
+
+impl Checkers {
+    /// Checkers from an environment such as [`std::env::vars_os`] gives it, of which `PATH` and
+    /// the variables that cargo and its toolchain need are used.
+    pub fn from_environment(
+        variables: impl IntoIterator<Item = (OsString, OsString)>,
+        scratch: PathBuf,
+    ) -> Self {
+        let mut path = Vec::new();
+        let mut environment = Vec::new();
+        for (name, value) in variables {
+            if name == OsStr::new("PATH") {
+                path = std::env::split_paths(&value).collect();
+            } else if KEPT.iter().any(|kept| name == OsStr::new(kept)) {
+                environment.push((name, value));
+            }
+        }
+        Self {
+            path,
+            environment,
+            scratch,
+            cargo_target: None,
+            cargo_lock: None,
+        }
+    }
+
+    /// The program of this name, from the first folder that has it.
+    fn find(&self, program: &str) -> Option<PathBuf> {
+        self.path
+            .iter()
+            .map(|folder| folder.join(program))
+            .find(|path| path.is_file())
+    }
+}
+
+/// Checks the files of a target.
+///
+/// # Errors
+/// [`CodegenError::Io`] and [`CodegenError::Files`] when the copy can't be written or a checker
+/// that is there can't be started. What a checker finds is in the verdict, not an error.
+pub fn verify(
+    target: Target,
+    files: &FileSet,
+    checkers: &Checkers,
+) -> Result<Verdict, CodegenError> {
+    let copy = Copy::new(files, &checkers.scratch)?;
+    let mut verdict = Verdict::default();
+    for file in files.iter() {
+        single::check(target, file, &copy.0, checkers, &mut verdict)?;
+    }
+    if target == Target::Rust {
+        rust_project::check(&copy.0, checkers, &mut verdict)?;
+    }
+    Ok(verdict)
+}
+
+/// The copy that is checked; removed on drop.
+struct Copy(PathBuf);
+
+impl Copy {
+    fn new(files: &FileSet, scratch: &Path) -> Result<Self, CodegenError> {
+        let folder = scratch.join("checked");
+        if folder.exists() {
+            std::fs::remove_dir_all(&folder).map_err(|source| CodegenError::Io {
+                path: folder.clone(),
+                source,
+            })?;
+        }
+        let copy = Self(folder);
+        std::fs::create_dir_all(&copy.0).map_err(|source| CodegenError::Io {
+            path: copy.0.clone(),
+            source,
+        })?;
+        files.write(&copy.0)?;
+        Ok(copy)
+    }
+}
+
+impl Drop for Copy {
+    fn drop(&mut self) {
+        // A copy that can't be removed is in the caller's scratch folder and does no harm.
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}

@@ -1,0 +1,138 @@
+//! The checks of one file.
+
+use std::path::Path;
+
+use mistral_core::files::GeneratedFile;
+
+use super::child::Job;
+use super::{Check, Checkers, FILE_TIME, Verdict};
+use crate::flags::{FlagTable, LLAMA_SERVER, VLLM};
+use crate::quote::shell_words;
+use crate::{CodegenError, Target};
+
+pub(super) fn check(
+    target: Target,
+    file: &GeneratedFile,
+    folder: &Path,
+    checkers: &Checkers,
+    verdict: &mut Verdict,
+) -> Result<(), CodegenError> {
+    let path = file.path.as_str();
+    let name = path.rsplit('/').next().unwrap_or(path);
+    let mut run = |tool: &'static str, arguments: &[&str]| {
+        let program = tool.split(' ').next().unwrap_or(tool);
+        let job = Job {
+            tool,
+            program,
+            arguments,
+            variables: &[],
+            folder,
+            time: FILE_TIME,
+        };
+        verdict.add(path, job.run(checkers)?, tool);
+        Ok::<(), CodegenError>(())
+    };
+    match name.rsplit_once('.').map_or(name, |(_, ending)| ending) {
+        "sh" => {
+            run("bash -n", &["-n", path])?;
+            // SC2016 warns of `$` in single quotes: a plan's text is meant to stay as it is.
+            run("shellcheck", &["--norc", "--exclude=SC2016", path])?;
+        }
+        "Dockerfile" => run("hadolint", &["--no-color", path])?,
+        "yaml" => run(
+            "check-jsonschema",
+            &["--builtin-schema", "vendor.compose-spec", path],
+        )?,
+        "rs" => run("rustfmt --check", &["--check", "--edition", "2024", path])?,
+        "json" => {
+            let error = serde_json::from_str::<serde_json::Value>(&file.contents).err();
+            let detail = error.map(|e| e.to_string()).unwrap_or_default();
+            let check = Check {
+                tool: "json",
+                ok: detail.is_empty(),
+                detail,
+            };
+            verdict.add(path, Some(check), "json");
+        }
+        _ => {}
+    }
+    let table: &FlagTable = match target {
+        Target::Vllm => &VLLM,
+        Target::LlamaServer => &LLAMA_SERVER,
+        Target::Rust => return Ok(()),
+    };
+    if name == "start.sh" {
+        let detail = flags(&file.contents, table);
+        verdict.add(
+            path,
+            Some(Check {
+                tool: "flags",
+                ok: detail.is_empty(),
+                detail,
+            }),
+            "flags",
+        );
+    }
+    Ok(())
+}
+
+/// What is wrong with the flags of the script's `exec`; empty when nothing is.
+fn flags(script: &str, table: &FlagTable) -> String {
+    // The command is the script's last one.
+    let Some((_, command)) = script.rsplit_once("\nexec ") else {
+        return "no command found".to_owned();
+    };
+    match shell_words(command) {
+        None => "the command has something that a shell expands".to_owned(),
+        Some(words) => {
+            // A variable's default stands for it.
+            let words: Vec<String> = words.iter().map(|w| default_of(w)).collect();
+            table
+                .check_arguments(&words)
+                .err()
+                .map(|e| e.to_string())
+                .unwrap_or_default()
+        }
+    }
+}
+
+/// `default` of `${NAME:-default}`, else the word.
+fn default_of(word: &str) -> String {
+    let inside = word.strip_prefix("${").and_then(|w| w.strip_suffix('}'));
+    inside
+        .and_then(|w| w.split_once(":-"))
+        .map_or(word, |(_, default)| default)
+        .to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flags_of_a_script() {
+        let cases = [
+            (
+                "#!x\nexec vllm serve \"$model\" \\\n  --port \"${PORT:-8000}\"\n",
+                "",
+            ),
+            (
+                "#!x\nexec vllm serve \"$model\" \\\n  --port \"${PORT:-80000}\"\n",
+                "expects a port",
+            ),
+            ("#!x\nexec vllm serve m --nope 'a b'\n", "no flag --nope"),
+            (
+                "#!x\nexec vllm serve m --served-model-name $(date)\n",
+                "a shell expands",
+            ),
+            ("#!x\nvllm serve\n", "no command"),
+        ];
+        for (script, part) in cases {
+            let found = flags(script, &VLLM);
+            assert!(
+                found.contains(part) && found.is_empty() == part.is_empty(),
+                "{script}{found}"
+            );
+        }
+    }
+}

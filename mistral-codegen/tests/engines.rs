@@ -1,0 +1,289 @@
+//! Engine targets: what a plan's fields become, and what is refused by name.
+
+use mistral_codegen::{FileSet, Options, Plan, Target, generate};
+use serde_json::{Value, json};
+
+fn plan(changes: &[(&str, Value)]) -> Plan {
+    let mut plan = json!({
+        "schema": 1,
+        "model": {"id": "m", "hf_repo": "mistralai/Mistral-Nemo-Instruct-2407"},
+        "precision": "bf16",
+        "runtime": "vllm",
+        "placement": {"device": "L40S", "count": 1, "tensor_parallel": 1},
+        "limits": {"context_tokens": 4096, "concurrency": 4},
+    });
+    for (pointer, value) in changes {
+        let (parent, name) = pointer.rsplit_once('/').expect("a pointer begins with /");
+        let parent = plan.pointer_mut(parent).expect("the parent exists");
+        parent
+            .as_object_mut()
+            .expect("an object")
+            .insert(name.to_owned(), value.clone());
+    }
+    serde_json::from_value(plan).expect("a plan")
+}
+
+fn made(target: Target, changes: &[(&str, Value)]) -> Result<FileSet, String> {
+    generate(target, &plan(changes), &Options::default()).map_err(|e| e.to_string())
+}
+
+/// A target, changes of the plan, what start.sh has, and what it doesn't have.
+type Row<'a> = (Target, &'a [(&'a str, Value)], &'a [&'a str], &'a [&'a str]);
+
+#[test]
+fn commands() {
+    use Target::{LlamaServer, Vllm};
+    let rows: &[Row<'_>] = &[
+        (
+            Vllm,
+            &[],
+            &[
+                "model=mistralai/Mistral-Nemo-Instruct-2407\n",
+                "--dtype bfloat16",
+                "VLLM_API_KEY=",
+            ],
+            &[
+                "--quantization",
+                "--pipeline-parallel-size",
+                "HF_HUB_OFFLINE",
+            ],
+        ),
+        (
+            Vllm,
+            &[("/precision", json!("fp8"))],
+            &["--quantization fp8_per_tensor"],
+            &[],
+        ),
+        (
+            Vllm,
+            &[
+                ("/precision", json!("fp8")),
+                ("/model/hf_repo", json!("x/y-FP8")),
+            ],
+            &["--dtype auto"],
+            &["--quantization"],
+        ),
+        (
+            Vllm,
+            &[("/precision", json!("awq"))],
+            &["--quantization awq"],
+            &[],
+        ),
+        (
+            Vllm,
+            &[
+                ("/placement/count", json!(4)),
+                ("/placement/tensor_parallel", json!(2)),
+            ],
+            &["--tensor-parallel-size 2", "--data-parallel-size 2"],
+            &[],
+        ),
+        (
+            Vllm,
+            &[("/tools", json!(true)), ("/reasoning", json!(true))],
+            &[
+                "--enable-auto-tool-choice",
+                "--tool-call-parser mistral",
+                "--reasoning-parser mistral",
+            ],
+            &[],
+        ),
+        (
+            Vllm,
+            &[("/model/local_path", json!("/data/a b"))],
+            &["model='/data/a b'", "HF_HUB_OFFLINE=1"],
+            &["--revision"],
+        ),
+        (
+            Vllm,
+            &[("/serve", json!({"bind": "::1", "port": 1234}))],
+            &["\"${HOST:-::1}\"", "\"${PORT:-1234}\""],
+            &["API_KEY"],
+        ),
+        (
+            Vllm,
+            &[("/memory", memory(95))],
+            &["--gpu-memory-utilization 0.95"],
+            &[],
+        ),
+        (
+            LlamaServer,
+            &[
+                ("/precision", json!("q4_k_m")),
+                ("/model/hf_repo", json!("x/y-GGUF")),
+            ],
+            &[
+                "--hf-repo x/y-GGUF:Q4_K_M",
+                "--ctx-size 16384",
+                "--parallel 4",
+                "--n-gpu-layers all",
+            ],
+            &["--threads", "--flash-attn"],
+        ),
+        (
+            LlamaServer,
+            &[
+                ("/precision", json!("q8_0")),
+                ("/kv_precision", json!("q8_0")),
+            ],
+            &[
+                "model=models/Mistral-Nemo-Instruct-2407-Q8_0.gguf",
+                "--flash-attn on",
+                "convert.sh",
+            ],
+            &["--hf-repo"],
+        ),
+        (
+            LlamaServer,
+            &[
+                ("/placement/threads", json!(8)),
+                ("/model/local_path", json!("a.gguf")),
+            ],
+            &["--n-gpu-layers 0", "--threads 8", "model=a.gguf"],
+            &["--n-gpu-layers all"],
+        ),
+        (
+            LlamaServer,
+            &[("/memory", memory(101))],
+            &["--n-gpu-layers auto"],
+            &[],
+        ),
+    ];
+    let mut failures = Vec::new();
+    for (target, changes, has, lacks) in rows {
+        match made(*target, changes) {
+            Err(error) => failures.push(format!("{target:?} {changes:?}: {error}")),
+            Ok(files) => {
+                let script = &files.get("start.sh").expect("start.sh").contents;
+                for part in has.iter().filter(|part| !script.contains(**part)) {
+                    failures.push(format!("{target:?} {changes:?}: no {part:?} in\n{script}"));
+                }
+                for part in lacks.iter().filter(|part| script.contains(**part)) {
+                    failures.push(format!("{target:?} {changes:?}: {part:?} in\n{script}"));
+                }
+            }
+        }
+    }
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+/// A device of 100 GB whose plan needs `total` GB.
+fn memory(total: u64) -> Value {
+    let gb = 1_000_000_000;
+    json!({"weight_bytes": gb, "kv_bytes": gb, "total_bytes": total * gb, "device_bytes": 100 * gb})
+}
+
+#[test]
+fn refusals_name_the_field() {
+    use Target::{LlamaServer, Vllm};
+    let rows: &[(Target, &str, Value, &str)] = &[
+        (Vllm, "/precision", json!("q4_k_m"), "precision is q4_k_m"),
+        (Vllm, "/precision", json!("nvfp4"), "precision is nvfp4"),
+        (Vllm, "/kv_precision", json!("q8_0"), "kv_precision"),
+        (Vllm, "/tokenizer", json!("gguf"), "tokenizer"),
+        (
+            Vllm,
+            "/placement/tensor_parallel",
+            json!(3),
+            "placement.count",
+        ),
+        (
+            Vllm,
+            "/placement/tensor_parallel",
+            json!(0),
+            "placement.count",
+        ),
+        (
+            Vllm,
+            "/limits/context_tokens",
+            json!(0),
+            "--max-model-len expects a whole number from 1",
+        ),
+        (Vllm, "/memory", memory(99), "memory.total_bytes"),
+        (
+            Vllm,
+            "/model/hf_repo",
+            json!("--trust-remote-code"),
+            "model.hf_repo",
+        ),
+        (Vllm, "/model/hf_repo", json!("a\nb"), "model.hf_repo"),
+        (Vllm, "/model/hf_repo", json!(null), "model.hf_repo"),
+        (
+            Vllm,
+            "/model/revision",
+            json!("--help"),
+            "--revision expects a text",
+        ),
+        (
+            Vllm,
+            "/serve",
+            json!({"bind": "localhost; id", "port": 1}),
+            "serve.bind",
+        ),
+        (
+            Vllm,
+            "/serve",
+            json!({"bind": "0.0.0.0", "port": 1}),
+            "serve.api_key_env is \"none\"",
+        ),
+        (
+            Vllm,
+            "/serve",
+            json!({"bind": "::1", "port": 0}),
+            "serve.port",
+        ),
+        (
+            Vllm,
+            "/serve",
+            json!({"bind": "::1", "port": 1, "api_key_env": "A}; id; ${B"}),
+            "serve.api_key_env",
+        ),
+        (
+            Vllm,
+            "/serve",
+            json!({"bind": "::1", "port": 1, "served_name": "--port"}),
+            "serve.served_name",
+        ),
+        (LlamaServer, "/precision", json!("awq"), "precision is awq"),
+        (LlamaServer, "/kv_precision", json!("fp8"), "kv_precision"),
+        (
+            LlamaServer,
+            "/limits/concurrency",
+            json!(4_000_000),
+            "limits.concurrency",
+        ),
+        (
+            LlamaServer,
+            "/serve",
+            json!({"bind": "::1", "port": 1, "served_name": "a,b"}),
+            "serve.served_name",
+        ),
+    ];
+    let mut failures = Vec::new();
+    for (target, field, value, part) in rows {
+        match made(*target, &[(field, value.clone())]) {
+            Ok(_) => failures.push(format!("{target:?} {field} = {value}: accepted")),
+            Err(text) if !text.contains(part) => {
+                failures.push(format!("{target:?} {field} = {value}: {text}"));
+            }
+            Err(_) => {}
+        }
+    }
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+#[test]
+fn the_same_plan_makes_the_same_files() {
+    for target in [Target::Vllm, Target::LlamaServer] {
+        let changes = &[("/precision", json!("bf16"))];
+        assert_eq!(made(target, changes), made(target, changes), "{target:?}");
+        let files = made(target, changes).expect("made");
+        let again = files.get("plan.json").expect("plan.json").contents.clone();
+        let plan: Plan = serde_json::from_str(&again).expect("a plan");
+        let from_file = generate(target, &plan, &Options::default()).expect("made");
+        assert_eq!(
+            files, from_file,
+            "{target:?}: plan.json makes what it lies in"
+        );
+    }
+}
