@@ -150,6 +150,9 @@ pub enum InferError {
     /// Text was given or asked for, but no tokenizer was loaded.
     #[error("the model was loaded without a tokenizer")]
     NoTokenizer,
+    /// The tokenizer's file or a text is refused.
+    #[error("tokenizer")]
+    Tokenizer(#[from] crate::tokenizer::TokenizerError),
     /// A kernel refused its arguments, or met a number that isn't finite.
     #[error("kernel")]
     Kernel(#[from] mistral_kernels::KernelError),

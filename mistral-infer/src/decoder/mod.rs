@@ -94,7 +94,7 @@ pub(crate) fn forward<'s>(
     state: &'s mut State,
     runs: &[Run<'_>],
     observer: &mut dyn Observer,
-) -> Result<&'s [f32], InferError> {
+) -> Result<&'s mut [f32], InferError> {
     let spans = plan(spec, state, runs)?;
     let tokens = spans.last().map_or(0, |s| s.start + s.len);
     let pass = Pass {
@@ -110,7 +110,7 @@ pub(crate) fn forward<'s>(
                     .tokens
                     .extend_from_slice(run.tokens);
             }
-            Ok(&state.buffers.logits[..rows * spec.vocab_size])
+            Ok(&mut state.buffers.logits[..rows * spec.vocab_size])
         }
         Err(error) => {
             runs.iter().for_each(|run| state.clear(run.sequence));

@@ -1,0 +1,206 @@
+//! A loaded model: description, weights, tokenizer and the processor it runs on.
+
+use std::path::{Path, PathBuf};
+
+use mistral_core::model::ModelSpec;
+use mistral_kernels::{CacheType, Cpu};
+
+use crate::decoder::{DecoderWeights, SessionLimits};
+use crate::error::InferError;
+use crate::session::Session;
+use crate::tokenizer::Tokenizer;
+use crate::weights::{Checkpoint, FloatType, WeightStorage};
+
+/// Configs of released models are below 100 kB.
+const MAX_CONFIG_BYTES: u64 = 16 << 20;
+
+/// Names of tokenizer files, in the order in which they are looked for: Mistral's own formats tell
+/// control tokens from text, which `tokenizer.json` doesn't.
+const TOKENIZERS: &[&str] = &["tekken.json", "tokenizer.json"];
+
+/// How a model is loaded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LoadOptions {
+    /// Threads that kernels use, the caller's among them; at least 1.
+    pub threads: usize,
+    /// Where weights live.
+    pub storage: WeightStorage,
+    /// The tokenizer's file, when it isn't in the model's folder under a usual name.
+    pub tokenizer: Option<PathBuf>,
+}
+
+impl Default for LoadOptions {
+    /// All processors that the system grants, mapped weights, the folder's tokenizer.
+    fn default() -> Self {
+        LoadOptions {
+            threads: std::thread::available_parallelism().map_or(1, usize::from),
+            storage: WeightStorage::default(),
+            tokenizer: None,
+        }
+    }
+}
+
+/// A model that is ready to run. Sessions borrow it; one model serves one session at a time per
+/// thread pool.
+#[derive(Debug)]
+pub struct Model {
+    spec: ModelSpec,
+    weights: DecoderWeights,
+    dtype: FloatType,
+    weight_bytes: usize,
+    tokenizer: Option<Tokenizer>,
+    cpu: Cpu,
+}
+
+impl Model {
+    /// Loads the folder `path`: `config.json` with `model*.safetensors`, or `params.json` with
+    /// `consolidated*.safetensors`, and the tokenizer beside them if there is one.
+    ///
+    /// # Errors
+    /// [`InferError`] when a file is missing, broken or not supported, when a tensor is missing or
+    /// has another shape, or when the tokenizer doesn't fit the vocabulary.
+    pub fn load(path: impl AsRef<Path>, options: &LoadOptions) -> Result<Model, InferError> {
+        let path = path.as_ref();
+        let spec = read_spec(path)?;
+        let checkpoint = Checkpoint::open(path, options.storage)?;
+        let tokenizer = match &options.tokenizer {
+            Some(file) => Some(Tokenizer::from_file(file)?),
+            None => find_tokenizer(path)?,
+        };
+        Model::from_parts(spec, &checkpoint, tokenizer, options.threads)
+    }
+
+    /// A model from a description and weights that you opened yourself.
+    ///
+    /// # Errors
+    /// [`InferError`] as for [`Model::load`].
+    pub fn from_parts(
+        spec: ModelSpec,
+        checkpoint: &Checkpoint,
+        tokenizer: Option<Tokenizer>,
+        threads: usize,
+    ) -> Result<Model, InferError> {
+        if threads == 0 {
+            let expected = "at least 1".to_owned();
+            return Err(InferError::Limit { limit: "threads", found: 0, expected });
+        }
+        let weights = DecoderWeights::load(&spec, checkpoint)?;
+        if let Some(tokenizer) = &tokenizer {
+            check_vocabulary(tokenizer.vocab_size(), spec.vocab_size)?;
+        }
+        Ok(Model {
+            dtype: weights.embedding.dtype(),
+            weight_bytes: checkpoint.bytes(),
+            weights,
+            spec,
+            tokenizer,
+            cpu: Cpu::new(threads),
+        })
+    }
+
+    /// What the model is.
+    #[must_use]
+    pub fn spec(&self) -> &ModelSpec {
+        &self.spec
+    }
+
+    /// The tokenizer, if one was loaded.
+    #[must_use]
+    pub fn tokenizer(&self) -> Option<&Tokenizer> {
+        self.tokenizer.as_ref()
+    }
+
+    /// The tokenizer, or [`InferError::NoTokenizer`].
+    ///
+    /// # Errors
+    /// When the model was loaded without one.
+    pub fn need_tokenizer(&self) -> Result<&Tokenizer, InferError> {
+        self.tokenizer.as_ref().ok_or(InferError::NoTokenizer)
+    }
+
+    /// The processor path that kernels take.
+    #[must_use]
+    pub fn cpu(&self) -> &Cpu {
+        &self.cpu
+    }
+
+    /// Format of the weights (of the embedding, which stands for the rest).
+    #[must_use]
+    pub fn dtype(&self) -> FloatType {
+        self.dtype
+    }
+
+    /// Bytes of all weights as stored.
+    #[must_use]
+    pub fn weight_bytes(&self) -> usize {
+        self.weight_bytes
+    }
+
+    /// Bytes of weights that one decoded token reads: of the experts only the chosen.
+    #[must_use]
+    pub fn bytes_per_token(&self) -> usize {
+        self.weights.bytes_per_token(&self.spec)
+    }
+
+    /// The running state of conversations with this model. All its memory is taken here.
+    ///
+    /// # Errors
+    /// [`InferError::Limit`] when a limit is zero or beyond the model's context,
+    /// [`InferError::OutOfMemory`] when the buffers can't be had.
+    pub fn session(&self, limits: SessionLimits) -> Result<Session<'_>, InferError> {
+        let cache = match self.dtype {
+            FloatType::F32 => CacheType::F32,
+            FloatType::F16 => CacheType::F16,
+            FloatType::Bf16 => CacheType::Bf16,
+        };
+        Session::new(self, &limits, cache)
+    }
+
+    pub(crate) fn weights(&self) -> &DecoderWeights {
+        &self.weights
+    }
+}
+
+/// Reads the description beside the weights.
+fn read_spec(dir: &Path) -> Result<ModelSpec, InferError> {
+    type Reader = fn(&str) -> Result<ModelSpec, mistral_core::CoreError>;
+    let forms: [(&str, Reader); 2] =
+        [("config.json", ModelSpec::from_hf_config), ("params.json", ModelSpec::from_params)];
+    for (name, read) in forms {
+        let path = dir.join(name);
+        if path.is_file() {
+            let text = crate::read_text(&path, MAX_CONFIG_BYTES)?;
+            return read(&text).map_err(|source| InferError::Spec { path, source });
+        }
+    }
+    Err(InferError::NoModel { path: dir.to_owned(), expected: "config.json or params.json" })
+}
+
+fn find_tokenizer(dir: &Path) -> Result<Option<Tokenizer>, InferError> {
+    for name in TOKENIZERS {
+        let path = dir.join(name);
+        if path.is_file() {
+            return Ok(Some(Tokenizer::from_file(&path)?));
+        }
+    }
+    let io = |source| InferError::Io { path: dir.to_owned(), source };
+    let mut models = Vec::new();
+    for entry in std::fs::read_dir(dir).map_err(io)? {
+        let path = entry.map_err(io)?.path();
+        let name = path.file_name().and_then(|n| n.to_str()).unwrap_or_default();
+        // `tokenizer.model`, `tokenizer.model.v3`, `mistral_instruct_tokenizer_240323.model.v3`
+        if name.contains("tokenizer") && name.contains(".model") && path.is_file() {
+            models.push(path);
+        }
+    }
+    models.sort();
+    models.last().map(|path| Ok(Tokenizer::from_file(path)?)).transpose()
+}
+
+fn check_vocabulary(tokenizer: usize, model: usize) -> Result<(), InferError> {
+    // Embeddings may be padded beyond the tokenizer, never the other way round.
+    if tokenizer > model {
+        return Err(InferError::VocabularyMismatch { tokenizer, model });
+    }
+    Ok(())
+}
