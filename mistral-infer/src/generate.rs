@@ -158,10 +158,10 @@ impl<'s, 'm> Generation<'s, 'm> {
         let lane = &mut self.lanes[i];
         lane.generated += 1;
         lane.tokens.push(token);
-        let ends = self.options.end == EndOfSequence::Stops
-            && model.spec().eos_token_ids.contains(&token);
-        let mut finish = (ends || self.options.stop_ids.contains(&token))
-            .then_some(Finish::EndOfSequence);
+        let ends =
+            self.options.end == EndOfSequence::Stops && model.spec().eos_token_ids.contains(&token);
+        let mut finish =
+            (ends || self.options.stop_ids.contains(&token)).then_some(Finish::EndOfSequence);
         let mut text = String::new();
         if let (Some(stream), None) = (&mut lane.stream, finish) {
             let stopped = lane.watch.push(stream.push(token)?, &mut text);
@@ -183,7 +183,12 @@ impl<'s, 'm> Generation<'s, 'm> {
             }
         }
         lane.next = finish.is_none().then_some(token);
-        self.ready.push_back(Piece { sequence: i, token, text, finish });
+        self.ready.push_back(Piece {
+            sequence: i,
+            token,
+            text,
+            finish,
+        });
         Ok(())
     }
 
@@ -198,7 +203,11 @@ impl<'s, 'm> Generation<'s, 'm> {
         }
         let runs: Vec<Run<'_>> = active
             .iter()
-            .map(|(i, tokens)| Run { sequence: *i, tokens, logits: LogitRows::Last })
+            .map(|(i, tokens)| Run {
+                sequence: *i,
+                tokens,
+                logits: LogitRows::Last,
+            })
             .collect();
         let vocab = self.session.model().spec().vocab_size;
         let logits = self.session.forward(&runs)?;
@@ -207,7 +216,9 @@ impl<'s, 'm> Generation<'s, 'm> {
             let lane = &mut self.lanes[*i];
             drawn.push((*i, lane.sampler.sample(row, &lane.tokens)?));
         }
-        drawn.into_iter().try_for_each(|(i, token)| self.accept(i, token))
+        drawn
+            .into_iter()
+            .try_for_each(|(i, token)| self.accept(i, token))
     }
 
     /// Tokens generated so far, of all sequences.
@@ -275,7 +286,10 @@ fn check(
         decoder::check_ids(prompt, vocab)?;
         let max_seq_len = session.max_seq_len();
         if prompt.len() > max_seq_len {
-            return Err(InferError::ContextExceeded { tokens: prompt.len(), max_seq_len });
+            return Err(InferError::ContextExceeded {
+                tokens: prompt.len(),
+                max_seq_len,
+            });
         }
     }
     let stops = &options.stop;

@@ -4,11 +4,15 @@
 compile_error!("weight files are little-endian and mapped as they are");
 
 pub mod blueprint;
-pub mod chat;
 #[cfg(feature = "candle")]
 pub mod candle;
+pub mod chat;
 mod decoder;
 mod error;
+mod generate;
+mod model;
+mod session;
+mod stop;
 pub mod tokenizer;
 pub mod weights;
 
@@ -17,6 +21,11 @@ use std::path::Path;
 
 pub use decoder::{LogitRows, NoObserver, Observer, Point, Run, SessionLimits};
 pub use error::InferError;
+pub use generate::{EndOfSequence, Finish, GenerateOptions, Generation, Piece};
+pub use mistral_kernels::{CacheType, ExpertLoad, Routing, Sampling};
+pub use model::{LoadOptions, Model};
+pub use session::Session;
+pub use tokenizer::Tokenizer;
 
 /// Reads a text file of at most `max` bytes.
 fn read_text(path: &Path, max: u64) -> Result<String, InferError> {

@@ -8,15 +8,11 @@ use mistral_kernels::{CacheType, Cpu};
 use crate::decoder::{DecoderWeights, SessionLimits};
 use crate::error::InferError;
 use crate::session::Session;
-use crate::tokenizer::Tokenizer;
+use crate::tokenizer::{Tokenizer, TokenizerError};
 use crate::weights::{Checkpoint, FloatType, WeightStorage};
 
 /// Configs of released models are below 100 kB.
 const MAX_CONFIG_BYTES: u64 = 16 << 20;
-
-/// Names of tokenizer files, in the order in which they are looked for: Mistral's own formats tell
-/// control tokens from text, which `tokenizer.json` doesn't.
-const TOKENIZERS: &[&str] = &["tekken.json", "tokenizer.json"];
 
 /// How a model is loaded.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -82,7 +78,11 @@ impl Model {
     ) -> Result<Model, InferError> {
         if threads == 0 {
             let expected = "at least 1".to_owned();
-            return Err(InferError::Limit { limit: "threads", found: 0, expected });
+            return Err(InferError::Limit {
+                limit: "threads",
+                found: 0,
+                expected,
+            });
         }
         let weights = DecoderWeights::load(&spec, checkpoint)?;
         if let Some(tokenizer) = &tokenizer {
@@ -164,8 +164,10 @@ impl Model {
 /// Reads the description beside the weights.
 fn read_spec(dir: &Path) -> Result<ModelSpec, InferError> {
     type Reader = fn(&str) -> Result<ModelSpec, mistral_core::CoreError>;
-    let forms: [(&str, Reader); 2] =
-        [("config.json", ModelSpec::from_hf_config), ("params.json", ModelSpec::from_params)];
+    let forms: [(&str, Reader); 2] = [
+        ("config.json", ModelSpec::from_hf_config),
+        ("params.json", ModelSpec::from_params),
+    ];
     for (name, read) in forms {
         let path = dir.join(name);
         if path.is_file() {
@@ -173,28 +175,18 @@ fn read_spec(dir: &Path) -> Result<ModelSpec, InferError> {
             return read(&text).map_err(|source| InferError::Spec { path, source });
         }
     }
-    Err(InferError::NoModel { path: dir.to_owned(), expected: "config.json or params.json" })
+    Err(InferError::NoModel {
+        path: dir.to_owned(),
+        expected: "config.json or params.json",
+    })
 }
 
 fn find_tokenizer(dir: &Path) -> Result<Option<Tokenizer>, InferError> {
-    for name in TOKENIZERS {
-        let path = dir.join(name);
-        if path.is_file() {
-            return Ok(Some(Tokenizer::from_file(&path)?));
-        }
+    match Tokenizer::from_file(dir) {
+        Ok(tokenizer) => Ok(Some(tokenizer)),
+        Err(TokenizerError::NotFound { .. }) => Ok(None),
+        Err(error) => Err(error.into()),
     }
-    let io = |source| InferError::Io { path: dir.to_owned(), source };
-    let mut models = Vec::new();
-    for entry in std::fs::read_dir(dir).map_err(io)? {
-        let path = entry.map_err(io)?.path();
-        let name = path.file_name().and_then(|n| n.to_str()).unwrap_or_default();
-        // `tokenizer.model`, `tokenizer.model.v3`, `mistral_instruct_tokenizer_240323.model.v3`
-        if name.contains("tokenizer") && name.contains(".model") && path.is_file() {
-            models.push(path);
-        }
-    }
-    models.sort();
-    models.last().map(|path| Ok(Tokenizer::from_file(path)?)).transpose()
 }
 
 fn check_vocabulary(tokenizer: usize, model: usize) -> Result<(), InferError> {

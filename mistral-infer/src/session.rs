@@ -54,7 +54,10 @@ impl<'m> Session<'m> {
     /// The tokens of a sequence whose keys and values are cached; empty for an unknown one.
     #[must_use]
     pub fn tokens(&self, sequence: usize) -> &[u32] {
-        self.state.sequences.get(sequence).map_or(&[], |s| &s.tokens)
+        self.state
+            .sequences
+            .get(sequence)
+            .map_or(&[], |s| &s.tokens)
     }
 
     /// Forgets a sequence.
@@ -67,9 +70,16 @@ impl<'m> Session<'m> {
     /// Keeps the longest cached beginning of `sequence` that `prompt` shares, drops the rest, and
     /// returns its length. At least one token of the prompt is left to compute.
     pub fn keep_prefix(&mut self, sequence: usize, prompt: &[u32]) -> usize {
-        let Some(state) = self.state.sequences.get(sequence) else { return 0 };
+        let Some(state) = self.state.sequences.get(sequence) else {
+            return 0;
+        };
         let most = prompt.len().saturating_sub(1);
-        let shared = state.tokens.iter().zip(&prompt[..most]).take_while(|(a, b)| a == b).count();
+        let shared = state
+            .tokens
+            .iter()
+            .zip(&prompt[..most])
+            .take_while(|(a, b)| a == b)
+            .count();
         let kept = if shared == state.tokens.len() || self.state.can_rewind(sequence) {
             shared
         } else {
@@ -100,7 +110,14 @@ impl<'m> Session<'m> {
         observer: &mut dyn Observer,
     ) -> Result<&mut [f32], InferError> {
         let (spec, weights) = (self.model.spec(), self.model.weights());
-        decoder::forward(self.model.cpu(), spec, weights, &mut self.state, runs, observer)
+        decoder::forward(
+            self.model.cpu(),
+            spec,
+            weights,
+            &mut self.state,
+            runs,
+            observer,
+        )
     }
 
     /// Feeds `tokens` to a sequence in pieces of the batch size and returns the last token's
@@ -112,15 +129,26 @@ impl<'m> Session<'m> {
         let total = self.tokens(sequence).len().saturating_add(tokens.len());
         if total > self.max_seq_len() {
             let max_seq_len = self.max_seq_len();
-            return Err(InferError::ContextExceeded { tokens: total, max_seq_len });
+            return Err(InferError::ContextExceeded {
+                tokens: total,
+                max_seq_len,
+            });
         }
         decoder::check_ids(tokens, self.model.spec().vocab_size)?;
         let piece = self.max_batch_tokens();
         let last = tokens.len().saturating_sub(1) / piece * piece;
         for tokens in tokens[..last].chunks(piece) {
-            self.forward(&[Run { sequence, tokens, logits: LogitRows::None }])?;
+            self.forward(&[Run {
+                sequence,
+                tokens,
+                logits: LogitRows::None,
+            }])?;
         }
-        self.forward(&[Run { sequence, tokens: &tokens[last..], logits: LogitRows::Last }])
+        self.forward(&[Run {
+            sequence,
+            tokens: &tokens[last..],
+            logits: LogitRows::Last,
+        }])
     }
 
     /// Continues a prompt. The iterator yields one piece a token; what the cache already holds of

@@ -12,7 +12,11 @@ pub(crate) struct StopWatch {
 impl StopWatch {
     /// Watches for `stops`, none of them empty.
     pub(crate) fn new(stops: &[String]) -> StopWatch {
-        StopWatch { stops: stops.to_vec(), held: String::new(), stopped: false }
+        StopWatch {
+            stops: stops.to_vec(),
+            held: String::new(),
+            stopped: false,
+        }
     }
 
     /// Takes new text and appends to `out` what is certain. Returns whether a stop string
@@ -22,14 +26,23 @@ impl StopWatch {
             return true;
         }
         self.held.push_str(text);
-        let first = self.stops.iter().filter_map(|s| self.held.find(s.as_str())).min();
+        let first = self
+            .stops
+            .iter()
+            .filter_map(|s| self.held.find(s.as_str()))
+            .min();
         if let Some(at) = first {
             out.push_str(&self.held[..at]);
             self.held.clear();
             self.stopped = true;
             return true;
         }
-        let keep = self.stops.iter().map(|s| overlap(&self.held, s)).max().unwrap_or(0);
+        let keep = self
+            .stops
+            .iter()
+            .map(|s| overlap(&self.held, s))
+            .max()
+            .unwrap_or(0);
         let certain = self.held.len() - keep;
         out.push_str(&self.held[..certain]);
         self.held.drain(..certain);
@@ -82,7 +95,11 @@ mod tests {
             (&["x", "abc"], &["ab", "x"], "ab", true),
         ];
         for (stops, pieces, text, stopped) in rows {
-            assert_eq!(run(stops, pieces), ((*text).to_owned(), *stopped), "{stops:?} {pieces:?}");
+            assert_eq!(
+                run(stops, pieces),
+                ((*text).to_owned(), *stopped),
+                "{stops:?} {pieces:?}"
+            );
         }
     }
 

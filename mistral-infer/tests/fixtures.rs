@@ -12,7 +12,10 @@ use safetensors::SafeTensors;
 const TOLERANCE: f32 = 2e-3;
 
 fn fixtures() -> Option<PathBuf> {
-    let dir = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/fixtures"));
+    let dir = PathBuf::from(concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../shared/fixtures"
+    ));
     dir.is_dir().then_some(dir)
 }
 
@@ -51,14 +54,20 @@ fn check(case: &Path) -> Result<(), String> {
     let weights = weights.map_err(|e| e.to_string())?;
     let model = Model::from_parts(spec, &weights, None, 2).map_err(|e| e.to_string())?;
     let expected = Expected(std::fs::read(case.join("expected.safetensors")).unwrap());
-    let Some(ids) = expected.ids("input_ids.b1") else { return Ok(()) };
+    let Some(ids) = expected.ids("input_ids.b1") else {
+        return Ok(());
+    };
     let limits = SessionLimits {
         max_logits: ids.len(),
         max_batch_tokens: ids.len(),
         ..SessionLimits::default()
     };
     let mut session = model.session(limits).map_err(|e| e.to_string())?;
-    let whole = [Run { sequence: 0, tokens: &ids, logits: LogitRows::All }];
+    let whole = [Run {
+        sequence: 0,
+        tokens: &ids,
+        logits: LogitRows::All,
+    }];
     let logits = session.forward(&whole).map_err(|e| e.to_string())?;
     let error = worst(logits, &expected.f32("prefill.logits.b1"));
     if error > TOLERANCE {
@@ -67,10 +76,14 @@ fn check(case: &Path) -> Result<(), String> {
     let decode = expected.f32("decode.logits.b1");
     let prefix = ids.len() - decode.len() / vocab;
     session.clear(0);
-    session.prefill(0, &ids[..prefix]).map_err(|e| e.to_string())?;
+    session
+        .prefill(0, &ids[..prefix])
+        .map_err(|e| e.to_string())?;
     for (i, row) in decode.chunks_exact(vocab).enumerate() {
         let at = prefix + i;
-        let logits = session.prefill(0, &ids[at..=at]).map_err(|e| e.to_string())?;
+        let logits = session
+            .prefill(0, &ids[at..=at])
+            .map_err(|e| e.to_string())?;
         let error = worst(logits, row);
         if error > TOLERANCE {
             return Err(format!("decode at {at}: {error}"));
@@ -90,7 +103,11 @@ fn logits_of_every_case() {
     cases.sort();
     let failures: Vec<String> = cases
         .iter()
-        .filter_map(|case| check(case).err().map(|e| format!("{}: {e}", case.display())))
+        .filter_map(|case| {
+            check(case)
+                .err()
+                .map(|e| format!("{}: {e}", case.display()))
+        })
         .collect();
     assert!(failures.is_empty(), "{failures:#?}");
     assert!(cases.len() >= 10, "{}", cases.len());
