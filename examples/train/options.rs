@@ -37,12 +37,12 @@ impl Options {
             layers: 4,
             expert_hidden: 64,
             vocab: 1024,
-            seq: 128,
-            batch: 16,
+            seq: 256,
+            batch: 8,
             lr: 3e-3,
             weight_decay: 0.1,
-            aux: 0.01,
-            eval_every: 100,
+            aux: 0.02,
+            eval_every: 200,
             stop_after: None,
         };
         let mut rest = arguments.iter();

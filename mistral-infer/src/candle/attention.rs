@@ -417,8 +417,9 @@ fn attend(q: &Tensor, k: &Tensor, v: &Tensor, mask: &Tensor, scale: f64) -> Resu
     let g = k.dim(1)?;
     let rows = h / g * t;
     // Concatenation leaves keys in an order of strides that products refuse.
-    let scores = q.reshape((b, g, rows, d))?.matmul(&k.contiguous()?.t()?)?;
-    let scores = (scores.to_dtype(DType::F32)? * scale)?;
+    let q = (q.reshape((b, g, rows, d))? * scale)?;
+    let scores = q.matmul(&k.contiguous()?.t()?)?;
+    let scores = scores.to_dtype(DType::F32)?;
     let mask = mask.repeat((1, h / g, 1))?.unsqueeze(1)?;
     let weights = softmax(&scores.broadcast_add(&mask)?)?.to_dtype(q.dtype())?;
     weights.matmul(v)?.reshape((b, h, t, ()))

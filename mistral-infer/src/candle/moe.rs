@@ -74,8 +74,6 @@ pub(super) struct Moe {
     layer: usize,
     spec: MoeSpec,
     gate: Linear,
-    /// `[experts]`, added to the scores for the choice only.
-    bias: Option<Tensor>,
     experts: Vec<SwiGlu>,
     shared: Option<SwiGlu>,
 }
@@ -96,20 +94,11 @@ impl Moe {
                 hidden * n,
             )?),
         };
-        let bias = match spec.scoring {
-            Scoring::Softmax => None,
-            Scoring::Sigmoid => Some(parameter(
-                p,
-                &format!("layers.{layer}.gate.bias"),
-                &[spec.num_experts],
-            )?),
-        };
         let gate = format!("layers.{layer}.gate.weight");
         Ok(Self {
             layer,
             spec: spec.clone(),
             gate: Linear::new(p, &gate, spec.num_experts, dim)?,
-            bias,
             experts,
             shared,
         })
@@ -134,10 +123,6 @@ impl Moe {
             Scoring::Sigmoid => candle_nn::ops::sigmoid(&wide)?,
         };
         let (n, k) = (scores.dim(0)?, self.spec.num_experts_per_tok);
-        let bias = match &self.bias {
-            Some(b) => b.to_dtype(DType::F32)?.to_vec1::<f32>()?,
-            None => vec![0.0; self.spec.num_experts],
-        };
         let mut chosen = Vec::with_capacity(n * k);
         for (token, row) in scores.to_vec2::<f32>()?.iter().enumerate() {
             if row.iter().any(|s| !s.is_finite()) {
@@ -146,7 +131,7 @@ impl Moe {
                     self.layer
                 );
             }
-            chosen.extend(choose(row, &bias, &self.spec));
+            chosen.extend(choose(row, &self.spec));
         }
         let experts = Tensor::from_slice(&chosen, (n, k), x.device())?;
         let mut weights = scores.gather(&experts, 1)?;
@@ -219,17 +204,16 @@ fn index(ids: Vec<u32>, device: &Device) -> Result<Tensor> {
 pub(super) fn softmax(x: &Tensor) -> Result<Tensor> {
     let max = x.detach().max_keepdim(D::Minus1)?;
     let powers = x.broadcast_sub(&max)?.exp()?;
-    powers.broadcast_div(&powers.sum_keepdim(D::Minus1)?)
+    powers.broadcast_mul(&powers.sum_keepdim(D::Minus1)?.recip()?)
 }
 
 /// The `k` experts of one token by falling score, ties to the lower id.
 ///
 /// With groups, only the experts of the best groups compete; a group's score is the sum of its two
 /// best (DeepSeek-V3, arXiv 2412.19437).
-fn choose(scores: &[f32], bias: &[f32], spec: &MoeSpec) -> Vec<u32> {
-    let biased: Vec<f32> = scores.iter().zip(bias).map(|(s, b)| s + b).collect();
+fn choose(scores: &[f32], spec: &MoeSpec) -> Vec<u32> {
     let size = scores.len() / spec.num_expert_groups;
-    let group_scores: Vec<f32> = biased
+    let group_scores: Vec<f32> = scores
         .chunks(size)
         .map(|group| descending(group).iter().take(2).map(|&i| group[i]).sum())
         .collect();
@@ -242,15 +226,13 @@ fn choose(scores: &[f32], bias: &[f32], spec: &MoeSpec) -> Vec<u32> {
     }
     // A closed group's experts score 0, as in the reference: they may still be drawn when the open
     // groups have fewer than k.
-    let competing: Vec<f32> = biased
+    let competing: Vec<f32> = scores
         .iter()
         .enumerate()
         .map(|(i, &s)| if open[i / size] { s } else { 0.0 })
         .collect();
     let mut chosen = descending(&competing);
     chosen.truncate(spec.num_experts_per_tok);
-    // By the weight itself: a bias decides who is chosen, never how much they count.
-    chosen.sort_by(|&a, &b| scores[b].total_cmp(&scores[a]).then(a.cmp(&b)));
     chosen.into_iter().map(|e| e as u32).collect()
 }
 
