@@ -4,6 +4,7 @@
 pub mod capability;
 pub mod catalog;
 pub mod error;
+pub mod estimate;
 pub mod files;
 pub mod hardware;
 pub mod llm;

@@ -97,9 +97,9 @@ pub enum Hosting {
 pub struct Interval {
     /// The expected value.
     pub value: f64,
-    /// Nine of ten measured values lie above it.
+    /// One of ten measured values lies below it.
     pub lo: f64,
-    /// Nine of ten measured values lie below it.
+    /// One of ten measured values lies above it.
     pub hi: f64,
 }
 

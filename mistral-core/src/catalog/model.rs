@@ -59,6 +59,8 @@ pub struct CatalogModel {
     pub other_precisions: Option<Sourced<Vec<Precision>>>,
     /// The fields of its `config.json` that decide sizes and numbers.
     pub config: Option<Sourced<Value>>,
+    /// Id of a model whose dimensions stand in where its own aren't published.
+    pub dimensions_like: Option<Sourced<String>>,
     /// Scores from 0 to 1.
     #[serde(default)]
     pub benchmarks: Vec<Benchmark>,

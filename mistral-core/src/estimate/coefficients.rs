@@ -1,0 +1,150 @@
+//! The fitted constants.
+
+use std::sync::OnceLock;
+
+use serde::{Deserialize, Serialize};
+
+use crate::hardware::{Device, DeviceKind};
+use crate::plan::Runtime;
+
+/// Engines that behave alike.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EngineClass {
+    /// Many sequences at once, scheduled continuously: vLLM, SGLang, TensorRT-LLM.
+    Serving,
+    /// A few sequences, quantised weights: llama.cpp and what stands on it, MLX, our own runtime.
+    Local,
+}
+
+impl From<Runtime> for EngineClass {
+    fn from(runtime: Runtime) -> Self {
+        match runtime {
+            Runtime::Vllm | Runtime::Sglang | Runtime::TensorrtLlm => Self::Serving,
+            Runtime::MistralInfer | Runtime::LlamaServer | Runtime::Ollama | Runtime::Mlx => {
+                Self::Local
+            }
+        }
+    }
+}
+
+/// Constants of the roofline with the measurements they were fitted to.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Coefficients {
+    /// Version of this type's serialised form.
+    pub schema: u32,
+    /// What they were fitted to.
+    pub source: String,
+    /// When.
+    pub date: String,
+    /// Measurements used.
+    pub rows: u32,
+    /// Engines that serve many.
+    pub serving: ServingCoefficients,
+    /// Graphics cards and small accelerators with a local engine.
+    pub local_gpu: LocalCoefficients,
+    /// Computers with shared memory.
+    pub local_unified: LocalCoefficients,
+    /// Processors.
+    pub local_cpu: LocalCoefficients,
+    /// Seconds of latency of one all-reduce.
+    pub all_reduce_s: f64,
+    /// Share of the interconnect's rate that an all-reduce reaches.
+    pub link: f64,
+    /// Factor on either side that holds eight of ten measured rates.
+    pub spread: f64,
+    /// The same for devices that no measurement stands for.
+    pub spread_unseen: f64,
+    /// The same for the time to the first token, which depends on how requests arrive.
+    pub spread_first_token: f64,
+}
+
+/// Constants of serving engines.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ServingCoefficients {
+    /// Share of memory bandwidth.
+    pub bandwidth: f64,
+    /// Share of the dense 16-bit rate.
+    pub compute_16: f64,
+    /// Share of the dense 8-bit rate.
+    pub compute_8: f64,
+    /// Seconds a step.
+    pub step_s: f64,
+    /// Seconds a sequence and step.
+    pub sequence_s: f64,
+    /// Seconds before the first token of a lone request.
+    pub first_token_s: f64,
+    /// Factor on the bandwidth share of devices whose kernels are younger (AMD, TPU).
+    pub other_bandwidth: f64,
+    /// Factor on their compute shares.
+    pub other_compute: f64,
+    /// Most sequences in flight.
+    pub max_sequences: f64,
+}
+
+/// Constants of a local engine on one kind of device.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LocalCoefficients {
+    /// Share of memory bandwidth.
+    pub bandwidth: f64,
+    /// Share of the dense 16-bit rate.
+    pub compute: f64,
+    /// Seconds a step.
+    pub step_s: f64,
+}
+
+/// The shares that apply to one device and engine.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Shares {
+    pub(super) bandwidth: f64,
+    pub(super) compute_16: f64,
+    pub(super) compute_8: f64,
+    pub(super) step_s: f64,
+    pub(super) sequence_s: f64,
+    pub(super) first_token_s: f64,
+}
+
+impl Coefficients {
+    /// The constants that ship with this crate.
+    #[must_use]
+    pub fn embedded() -> &'static Coefficients {
+        static FITTED: OnceLock<Coefficients> = OnceLock::new();
+        FITTED.get_or_init(|| {
+            serde_json::from_str(include_str!("../../data/estimate.json"))
+                .expect("a test reads the same file")
+        })
+    }
+
+    pub(super) fn shares(&self, device: &Device, class: EngineClass) -> Shares {
+        if class == EngineClass::Serving && device.kind != DeviceKind::Cpu {
+            let s = &self.serving;
+            let young = matches!(device.vendor.as_str(), "AMD" | "Google" | "AWS");
+            let factor = |f: f64| if young { f } else { 1.0 };
+            return Shares {
+                bandwidth: s.bandwidth * factor(s.other_bandwidth),
+                compute_16: s.compute_16 * factor(s.other_compute),
+                compute_8: s.compute_8 * factor(s.other_compute),
+                step_s: s.step_s,
+                sequence_s: s.sequence_s,
+                first_token_s: s.first_token_s,
+            };
+        }
+        let l = match device.kind {
+            DeviceKind::Cpu => &self.local_cpu,
+            DeviceKind::Unified => &self.local_unified,
+            _ => &self.local_gpu,
+        };
+        Shares {
+            bandwidth: l.bandwidth,
+            compute_16: l.compute,
+            // Local engines multiply in 16 bits whatever the weights are stored in.
+            compute_8: l.compute,
+            step_s: l.step_s,
+            sequence_s: 0.0,
+            first_token_s: l.step_s,
+        }
+    }
+}

@@ -1,0 +1,303 @@
+//! Times of prompts and steps.
+
+use super::coefficients::{Coefficients, EngineClass, Shares};
+use crate::catalog::{Catalog, CatalogModel};
+use crate::hardware::{Device, DeviceKind};
+use crate::model::{AttentionKind, ModelSpec};
+use crate::plan::KvPrecision;
+use crate::precision::{Format, Precision};
+use crate::recommendation::Interval;
+use crate::sizing;
+
+/// What the roofline reads of a model: its dimensions, and a factor when only its size is known
+/// and a model of other size lends them.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Shape {
+    /// Dimensions.
+    pub spec: ModelSpec,
+    /// Factor on weights and matrix operations; 1 when the dimensions are the model's own.
+    pub scale: f64,
+    /// Parameters besides the text decoder, kept in 16 bits.
+    pub encoder_parameters: u64,
+}
+
+impl Shape {
+    /// A model of these dimensions, text only.
+    #[must_use]
+    pub fn new(spec: ModelSpec) -> Self {
+        Self {
+            spec,
+            scale: 1.0,
+            encoder_parameters: 0,
+        }
+    }
+
+    /// A model of the catalogue; `None` when neither dimensions nor a stand-in are known.
+    #[must_use]
+    pub fn of(catalog: &Catalog, model: &CatalogModel) -> Option<Self> {
+        let encoder_parameters = model.encoder_parameters.as_ref().map_or(0, |e| e.value);
+        if let Ok(Some(spec)) = model.spec() {
+            return Some(Self {
+                spec,
+                scale: 1.0,
+                encoder_parameters,
+            });
+        }
+        let like = catalog.get(&model.dimensions_like.as_ref()?.value)?;
+        let spec = like.spec().ok()??;
+        let own = model.parameters()?.total as f64;
+        let scale = own / sizing::parameters(&spec).total.max(1) as f64;
+        Some(Self {
+            spec,
+            scale,
+            encoder_parameters,
+        })
+    }
+
+    /// Bytes of all weights.
+    #[must_use]
+    pub fn weight_bytes(&self, precision: Precision) -> f64 {
+        sizing::weight_bytes(&self.spec, precision) as f64 * self.scale
+            + 2.0 * self.encoder_parameters as f64
+    }
+
+    /// Over how many of `count` devices keys and values are divided: their heads, and not at all
+    /// a latent.
+    #[must_use]
+    pub fn kv_shards(&self, count: u32) -> u32 {
+        match &self.spec.attention {
+            AttentionKind::Gqa(g) => {
+                let heads = u32::try_from(g.n_kv_heads).unwrap_or(u32::MAX);
+                count.clamp(1, heads.max(1))
+            }
+            AttentionKind::Mla(_) => 1,
+        }
+    }
+}
+
+/// Tokens of one request.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Workload {
+    /// Prompt.
+    pub prompt_tokens: f64,
+    /// Answer.
+    pub output_tokens: f64,
+}
+
+/// What requests should see, with the interval of the fit.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Forecast {
+    /// Time to the first token, in milliseconds.
+    pub ttft_ms: Interval,
+    /// Time between tokens, in milliseconds.
+    pub tpot_ms: Interval,
+    /// Tokens generated a second, over all requests.
+    pub tokens_per_s: Interval,
+}
+
+/// A model in some precision on devices with an engine.
+#[derive(Debug, Clone, Copy)]
+pub struct Setup<'a> {
+    /// The model.
+    pub shape: &'a Shape,
+    /// Storage of the weights.
+    pub precision: Precision,
+    /// Storage of keys and values.
+    pub kv: KvPrecision,
+    /// The device.
+    pub device: &'a Device,
+    /// Devices that every layer is cut over.
+    pub count: u32,
+    /// The engine.
+    pub engine: EngineClass,
+    /// The constants.
+    pub coefficients: &'a Coefficients,
+}
+
+/// What one pass reads and computes.
+struct Pass {
+    tokens: f64,
+    sequences: f64,
+    read_bytes: f64,
+    flops: f64,
+}
+
+impl Setup<'_> {
+    fn shares(&self) -> Shares {
+        self.coefficients.shares(self.device, self.engine)
+    }
+
+    /// Operations a second that matrices of this precision reach on one device.
+    fn flops_per_s(&self) -> f64 {
+        let rates = &self.device.tera_ops;
+        let shares = self.shares();
+        // A device without a known rate is taken at 40 operations a byte of bandwidth, as the
+        // table's unified devices have.
+        let sixteen =
+            rates.bf16.unwrap_or(self.device.bandwidth_gb_per_s * 0.04) * shares.compute_16;
+        let eight = match self.precision.base() {
+            Format::F8E4M3 | Format::F8E5M2 => rates.fp8,
+            Format::Nvfp4 | Format::Mxfp4 if self.engine == EngineClass::Serving => {
+                rates.fp4.or(rates.fp8)
+            }
+            Format::Int8 if self.engine == EngineClass::Serving => rates.int8,
+            _ => None,
+        };
+        match eight {
+            Some(rate) => (rate * shares.compute_8).max(sixteen) * 1e12,
+            None => sixteen * 1e12,
+        }
+    }
+
+    fn seconds(&self, pass: &Pass) -> f64 {
+        let shares = self.shares();
+        let n = f64::from(self.count.max(1));
+        let memory =
+            pass.read_bytes / (n * self.device.bandwidth_gb_per_s * 1e9 * shares.bandwidth);
+        let compute = pass.flops / (n * self.flops_per_s());
+        // A serving engine's step has phases of both kinds one after the other; a local engine's
+        // single stream waits for whichever is longer.
+        let both = match self.engine {
+            EngineClass::Serving => memory + compute,
+            EngineClass::Local => memory.max(compute),
+        };
+        both + self.exchange_s(pass.tokens) + shares.sequence_s * pass.sequences
+    }
+
+    /// Two all-reduces a layer of 16-bit activations.
+    fn exchange_s(&self, tokens: f64) -> f64 {
+        if self.count <= 1 {
+            return 0.0;
+        }
+        let n = f64::from(self.count);
+        // PCIe 4.0 x16 where the table has no link.
+        let both = self.device.interconnect_gb_per_s.unwrap_or(64.0);
+        let rate = both / 2.0 * 1e9 * self.coefficients.link;
+        let bytes = 2.0 * (n - 1.0) / n * tokens * self.shape.spec.dim as f64 * 2.0;
+        2.0 * self.shape.spec.n_layers as f64 * (bytes / rate + self.coefficients.all_reduce_s)
+    }
+
+    fn weights_read(&self, tokens: f64) -> f64 {
+        sizing::decode_read_bytes(&self.shape.spec, self.precision, tokens) * self.shape.scale
+    }
+
+    /// Seconds to compute `sequences` prompts of `tokens` tokens together, engine cost left out.
+    #[must_use]
+    pub fn prefill_s(&self, sequences: f64, tokens: f64) -> f64 {
+        let flops = sizing::prefill_flops(&self.shape.spec, tokens.max(1.0) as usize, 0);
+        self.seconds(&Pass {
+            tokens: sequences * tokens,
+            sequences: 0.0,
+            read_bytes: self.weights_read(sequences * tokens),
+            flops: flops * self.shape.scale * sequences,
+        })
+    }
+
+    /// Seconds of one step that gives each of `sequences` sequences a token at `context` tokens.
+    #[must_use]
+    pub fn step_s(&self, sequences: f64, context: f64) -> f64 {
+        self.mixed_step_s(sequences, context, 0.0, 0.0)
+    }
+
+    /// The same, with `prompt_share` prompts of `prompt_tokens` tokens computed in the step, as
+    /// engines with continuous scheduling do.
+    #[must_use]
+    pub fn mixed_step_s(
+        &self,
+        sequences: f64,
+        context: f64,
+        prompt_share: f64,
+        prompt_tokens: f64,
+    ) -> f64 {
+        let spec = &self.shape.spec;
+        let depth = context.max(0.0) as usize;
+        let prompts = if prompt_share > 0.0 {
+            sizing::prefill_flops(spec, prompt_tokens.max(1.0) as usize, 0) * prompt_share
+        } else {
+            0.0
+        };
+        let tokens = sequences + prompt_share * prompt_tokens;
+        let kv = sizing::kv_read_bytes(spec, depth, self.kv) * sequences;
+        self.seconds(&Pass {
+            tokens,
+            // Tokens of prompts cost the scheduler about half of a sequence's step.
+            sequences: sequences + 0.5 * prompt_share * prompt_tokens,
+            read_bytes: self.weights_read(tokens) + kv,
+            flops: (sizing::decode_flops(spec, depth) * sequences + prompts) * self.shape.scale,
+        }) + self.shares().step_s
+    }
+
+    /// Milliseconds between tokens when `concurrency` requests are always in flight.
+    #[must_use]
+    pub fn tpot_ms(&self, work: Workload, concurrency: f64) -> f64 {
+        let output = work.output_tokens.max(1.0);
+        let context = work.prompt_tokens + output / 2.0;
+        let lone = concurrency <= 1.0;
+        let share = if lone { 0.0 } else { concurrency / output };
+        1e3 * self.mixed_step_s(concurrency.max(1.0), context, share, work.prompt_tokens)
+    }
+
+    /// Milliseconds to the first token when `concurrency` requests are always in flight: the
+    /// prompt, the step it waits for, and prompts that are ahead of it.
+    #[must_use]
+    pub fn ttft_ms(&self, work: Workload, concurrency: f64) -> f64 {
+        let own = self.prefill_s(1.0, work.prompt_tokens) + self.shares().first_token_s;
+        if concurrency <= 1.0 {
+            return 1e3 * own;
+        }
+        let tpot = self.tpot_ms(work, concurrency) / 1e3;
+        // The server computes prompts for this share of the time, so this many queue.
+        let busy = (concurrency * own / (work.output_tokens.max(1.0) * tpot + own)).min(0.95);
+        1e3 * (own / (1.0 - busy) + tpot / 2.0)
+    }
+
+    /// Tokens generated a second, over all requests, when `concurrency` are always in flight.
+    #[must_use]
+    pub fn tokens_per_s(&self, work: Workload, concurrency: f64) -> f64 {
+        let concurrency = concurrency.max(1.0);
+        let answer =
+            self.ttft_ms(work, concurrency) + work.output_tokens * self.tpot_ms(work, concurrency);
+        1e3 * concurrency * work.output_tokens / answer
+    }
+
+    /// What each of `concurrency` requests in flight should see.
+    #[must_use]
+    pub fn forecast(&self, work: Workload, concurrency: f64) -> Forecast {
+        let c = self.coefficients;
+        let unseen = self.device.unverified
+            || matches!(self.device.kind, DeviceKind::Edge | DeviceKind::Npu)
+            || self.shape.scale != 1.0;
+        let spread = if unseen { c.spread_unseen } else { c.spread };
+        Forecast {
+            ttft_ms: Interval::spread(
+                self.ttft_ms(work, concurrency),
+                c.spread_first_token.max(spread),
+            ),
+            tpot_ms: Interval::spread(self.tpot_ms(work, concurrency), spread),
+            tokens_per_s: Interval::spread(self.tokens_per_s(work, concurrency), spread),
+        }
+    }
+
+    /// Tokens generated a second with as many requests in flight as memory and engine take, and
+    /// that number.
+    #[must_use]
+    pub fn saturated(&self, work: Workload) -> (f64, f64) {
+        let sequences = self.max_sequences(work.prompt_tokens + work.output_tokens);
+        let tpot = self.tpot_ms(work, sequences.max(1.0 + f64::EPSILON));
+        (1e3 * sequences / tpot, sequences)
+    }
+
+    /// Sequences of `tokens` tokens that fit beside the weights, at least one.
+    #[must_use]
+    pub fn max_sequences(&self, tokens: f64) -> f64 {
+        let need = super::memory_need(self, 0.0, 0.0);
+        let free = super::usable_bytes(self.device, self.engine) - need.per_device;
+        let each = sizing::kv_bytes(&self.shape.spec, tokens.max(1.0) as usize, self.kv)
+            / f64::from(self.shape.kv_shards(self.count));
+        let most = match self.engine {
+            EngineClass::Serving => self.coefficients.serving.max_sequences,
+            EngineClass::Local => 64.0,
+        };
+        (free / each.max(1.0)).floor().clamp(1.0, most)
+    }
+}

@@ -1,0 +1,161 @@
+use super::measured::MeasuredFile;
+use super::*;
+use crate::catalog::Catalog;
+use crate::hardware::HardwareTable;
+use crate::plan::KvPrecision;
+use crate::precision::Precision;
+
+fn setup<'a>(shape: &'a Shape, precision: Precision, device: &str, count: u32) -> Setup<'a> {
+    Setup {
+        shape,
+        precision,
+        kv: KvPrecision::Auto,
+        device: HardwareTable::embedded().find(device).expect("listed"),
+        count,
+        engine: EngineClass::Serving,
+        coefficients: Coefficients::embedded(),
+    }
+}
+
+fn shape(id: &str) -> Shape {
+    let catalog = Catalog::embedded();
+    Shape::of(catalog, catalog.get(id).expect("listed")).expect("dimensions known")
+}
+
+/// Absolute relative errors, sorted, and names of the rows that can't be predicted.
+fn errors(file: &MeasuredFile) -> (Vec<f64>, Vec<String>) {
+    let mut errors = Vec::new();
+    let mut unpredictable = Vec::new();
+    for row in &file.rows {
+        match file.predict(row, Coefficients::embedded()) {
+            Ok(p) => {
+                let e = p / row.value - 1.0;
+                if std::env::var_os("SHOW_ROWS").is_some() {
+                    println!(
+                        "{:.2} {} {} {:?} {} {} {:?} {:?} {} {} {}",
+                        p / row.value,
+                        row.model,
+                        row.device,
+                        row.tp,
+                        row.engine,
+                        row.weights,
+                        row.isl,
+                        row.osl,
+                        row.mode,
+                        row.metric,
+                        row.value
+                    );
+                }
+                errors.push(e.abs());
+            }
+            Err(e) => unpredictable.push(format!("{}: {e}", row.id)),
+        }
+    }
+    errors.sort_by(f64::total_cmp);
+    (errors, unpredictable)
+}
+
+#[test]
+fn published_measurements_are_met() {
+    let path = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../shared/data/measured/measured.json"
+    );
+    let Ok(text) = std::fs::read_to_string(path) else {
+        return;
+    };
+    let file: MeasuredFile = serde_json::from_str(&text).expect("measurements");
+    let (errors, unpredictable) = errors(&file);
+    assert!(unpredictable.len() <= 3, "{unpredictable:#?}");
+    let at = |q: f64| errors[((errors.len() - 1) as f64 * q) as usize];
+    println!(
+        "median {:.3}, p90 {:.3}, n {}",
+        at(0.5),
+        at(0.9),
+        errors.len()
+    );
+    assert!(at(0.5) < 0.08, "median {:.3}", at(0.5));
+    assert!(at(0.9) < 0.28, "p90 {:.3}", at(0.9));
+}
+
+#[test]
+fn one_measurement_of_each_kind_without_the_data() {
+    // TensorRT-LLM 0.14 performance table, Mistral 7B on one H100 SXM at full load, 1000/1000.
+    let seven = shape("mistral-7b-v0.3");
+    let work = Workload {
+        prompt_tokens: 1000.0,
+        output_tokens: 1000.0,
+    };
+    let fp8 = Setup {
+        kv: KvPrecision::Fp8,
+        ..setup(&seven, Precision::Fp8, "H100", 1)
+    };
+    for (setup, measured) in [
+        (fp8, 14_987.0),
+        (setup(&seven, Precision::F16, "H100", 1), 7_697.0),
+    ] {
+        let ratio = setup.saturated(work).0 / measured;
+        assert!((0.8..1.25).contains(&ratio), "{ratio}");
+    }
+    // The same engine's first token on an L40S, 2048 prompt tokens: 87.3 ms.
+    let first = Setup {
+        kv: KvPrecision::Fp8,
+        ..setup(&seven, Precision::Fp8, "L40S", 1)
+    }
+    .ttft_ms(
+        Workload {
+            prompt_tokens: 2048.0,
+            output_tokens: 1.0,
+        },
+        1.0,
+    );
+    assert!((0.8..1.25).contains(&(first / 87.3)), "{first}");
+}
+
+#[test]
+fn more_hardware_is_never_slower_and_more_load_never_faster() {
+    let seven = shape("mistral-7b-v0.3");
+    let work = Workload {
+        prompt_tokens: 800.0,
+        output_tokens: 200.0,
+    };
+    let l4 = setup(&seven, Precision::Bf16, "L4", 1);
+    let h100 = setup(&seven, Precision::Bf16, "H100", 1);
+    assert!(l4.ttft_ms(work, 1.0) > h100.ttft_ms(work, 1.0));
+    let mut last = (0.0, 0.0, 0.0);
+    for c in [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0] {
+        let now = (
+            l4.ttft_ms(work, c),
+            l4.tpot_ms(work, c),
+            l4.tokens_per_s(work, c),
+        );
+        assert!(now.0 >= last.0 && now.1 >= last.1, "latency at {c}");
+        assert!(
+            now.2 >= last.2 * 0.99,
+            "throughput at {c}: {now:?} after {last:?}"
+        );
+        last = now;
+    }
+}
+
+#[test]
+fn memory_is_weights_cache_and_overhead() {
+    let seven = shape("mistral-7b-v0.3");
+    let one = memory_need(&setup(&seven, Precision::Bf16, "L4", 1), 4096.0, 10.0);
+    assert_eq!(one.weights, 14_496_047_104.0);
+    assert_eq!(one.kv, 131_072.0 * 4096.0 * 10.0);
+    let two = memory_need(&setup(&seven, Precision::Bf16, "L4", 2), 4096.0, 10.0);
+    assert_eq!((two.weights, two.kv), (one.weights, one.kv));
+    assert!(two.per_device < one.per_device);
+    // A latent is copied to each device.
+    let small = shape("mistral-small-4");
+    let four = memory_need(&setup(&small, Precision::Fp8, "H100", 4), 4096.0, 10.0);
+    assert_eq!(four.kv, 4.0 * 23_040.0 * 4096.0 * 10.0);
+}
+
+#[test]
+fn a_model_without_dimensions_borrows_them() {
+    let medium = shape("mistral-medium-3.5");
+    let bytes = medium.weight_bytes(Precision::Bf16);
+    assert!((bytes / 256e9 - 1.0).abs() < 0.01, "{bytes}");
+}
