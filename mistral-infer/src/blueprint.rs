@@ -6,15 +6,15 @@
 
 use mistral_core::model::{AttentionKind, FeedForward, Indexer, MlaSpec, ModelSpec, PositionScale};
 
+/// What [`for_each_tensor`] calls with a canonical name and a shape.
+pub type Visit<'a, E> = dyn FnMut(&str, &[usize]) -> Result<(), E> + 'a;
+
 /// Calls `visit` with the canonical name and the shape of every tensor of `spec`, in layer order,
 /// and stops at its first error.
 ///
 /// # Errors
 /// Whatever `visit` returns.
-pub fn for_each_tensor<E>(
-    spec: &ModelSpec,
-    visit: &mut dyn FnMut(&str, &[usize]) -> Result<(), E>,
-) -> Result<(), E> {
+pub fn for_each_tensor<E>(spec: &ModelSpec, visit: &mut Visit<'_, E>) -> Result<(), E> {
     visit("tok_embeddings.weight", &[spec.vocab_size, spec.dim])?;
     if spec.rope.learned_scale {
         visit("lerope.alpha", &[spec.rope.dim / 2])?;
@@ -31,11 +31,7 @@ pub fn for_each_tensor<E>(
     Ok(())
 }
 
-fn layer_tensors<E>(
-    spec: &ModelSpec,
-    layer: usize,
-    visit: &mut dyn FnMut(&str, &[usize]) -> Result<(), E>,
-) -> Result<(), E> {
+fn layer_tensors<E>(spec: &ModelSpec, layer: usize, visit: &mut Visit<'_, E>) -> Result<(), E> {
     visit("attention_norm.weight", &[spec.dim])?;
     match &spec.attention {
         AttentionKind::Gqa(g) => {
@@ -74,7 +70,7 @@ fn mla_tensors<E>(
     spec: &ModelSpec,
     m: &MlaSpec,
     layer: usize,
-    visit: &mut dyn FnMut(&str, &[usize]) -> Result<(), E>,
+    visit: &mut Visit<'_, E>,
 ) -> Result<(), E> {
     let (nope, rope) = m.split(spec.layers[layer].rope);
     let q = spec.n_heads * m.qk_head_dim();
@@ -106,11 +102,7 @@ fn mla_tensors<E>(
     Ok(())
 }
 
-fn indexer_tensors<E>(
-    spec: &ModelSpec,
-    layer: usize,
-    visit: &mut dyn FnMut(&str, &[usize]) -> Result<(), E>,
-) -> Result<(), E> {
+fn indexer_tensors<E>(spec: &ModelSpec, layer: usize, visit: &mut Visit<'_, E>) -> Result<(), E> {
     let (Indexer::Full, Some(x)) = (spec.layers[layer].indexer, &spec.indexer) else {
         return Ok(());
     };
@@ -135,7 +127,7 @@ fn swiglu_tensors<E>(
     prefix: &str,
     dim: usize,
     hidden: usize,
-    visit: &mut dyn FnMut(&str, &[usize]) -> Result<(), E>,
+    visit: &mut Visit<'_, E>,
 ) -> Result<(), E> {
     visit(&format!("{prefix}.w1.weight"), &[hidden, dim])?;
     visit(&format!("{prefix}.w2.weight"), &[dim, hidden])?;

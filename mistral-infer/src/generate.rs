@@ -117,7 +117,7 @@ impl<'s, 'm> Generation<'s, 'm> {
             .zip(prompts)
             .map(|(i, prompt)| {
                 Ok(Lane {
-                    sampler: Sampler::new(options.sampling.clone(), options.seed.wrapping_add(i))?,
+                    sampler: Sampler::new(options.sampling, options.seed.wrapping_add(i))?,
                     stream: tokenizer.map(|t| t.decode_stream()),
                     watch: StopWatch::new(&options.stop),
                     tokens: prompt.to_vec(),
@@ -173,13 +173,13 @@ impl<'s, 'm> Generation<'s, 'm> {
         if finish.is_none() && lane.tokens.len() >= self.session.max_seq_len() {
             finish = Some(Finish::Context);
         }
-        if matches!(finish, Some(f) if f != Finish::StopString) {
-            if let Some(stream) = lane.stream.take() {
-                if lane.watch.push(&stream.finish(), &mut text) {
-                    finish = Some(Finish::StopString);
-                } else {
-                    lane.watch.flush(&mut text);
-                }
+        if matches!(finish, Some(f) if f != Finish::StopString)
+            && let Some(stream) = lane.stream.take()
+        {
+            if lane.watch.push(&stream.finish(), &mut text) {
+                finish = Some(Finish::StopString);
+            } else {
+                lane.watch.flush(&mut text);
             }
         }
         lane.next = finish.is_none().then_some(token);
@@ -256,11 +256,11 @@ impl Iterator for Generation<'_, '_> {
         if self.failed {
             return None;
         }
-        if self.ready.is_empty() {
-            if let Err(error) = self.step() {
-                self.failed = true;
-                return Some(Err(error));
-            }
+        if self.ready.is_empty()
+            && let Err(error) = self.step()
+        {
+            self.failed = true;
+            return Some(Err(error));
         }
         self.ready.pop_front().map(Ok)
     }

@@ -140,13 +140,12 @@ fn read_moe(f: &Fields<'_>, normalize: bool) -> Result<MoeSpec, CoreError> {
 }
 
 fn read_layers(f: &Fields<'_>, n: usize) -> Result<Vec<LayerSpec>, CoreError> {
-    if let Some(kinds) = f.list_opt("layer_types", n)? {
-        if let Some(other) = kinds
+    if let Some(kinds) = f.list_opt("layer_types", n)?
+        && let Some(other) = kinds
             .iter()
             .find(|k| k.as_str() != Some("indexed_attention"))
-        {
-            return Err(f.unsupported("layer_types", other));
-        }
+    {
+        return Err(f.unsupported("layer_types", other));
     }
     let interval = f.usize_or("no_rope_layer_interval", 4)?.max(1);
     let rope = match f.usize_list_opt("no_rope_layers", n)? {

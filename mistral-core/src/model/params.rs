@@ -151,7 +151,7 @@ fn read_windows(f: &Fields<'_>, n_layers: usize) -> Result<Vec<Option<usize>>, C
             v => v.as_u64().and_then(|n| usize::try_from(n).ok()).map(Some),
         })
         .collect();
-    let divides = !pattern.is_empty() && n_layers % pattern.len() == 0;
+    let divides = !pattern.is_empty() && n_layers.is_multiple_of(pattern.len());
     match entries {
         Some(entries) if divides => Ok(entries.iter().copied().cycle().take(n_layers).collect()),
         _ => Err(f.unsupported("sliding_window", &json!(pattern))),

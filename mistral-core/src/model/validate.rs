@@ -92,7 +92,7 @@ impl ModelSpec {
                 require(
                     "n_heads",
                     self.n_heads,
-                    self.n_heads % g.n_kv_heads == 0,
+                    self.n_heads.is_multiple_of(g.n_kv_heads),
                     || format!("a multiple of n_kv_heads = {}", g.n_kv_heads),
                 )?;
                 let rope = self.rope.dim;
@@ -128,7 +128,7 @@ impl ModelSpec {
         positive("rope.theta", r.theta)?;
         positive("rope.attention_factor", r.attention_factor)?;
         within("rope.dim", r.dim, MAX_WIDTH)?;
-        require("rope.dim", r.dim, r.dim % 2 == 0, || {
+        require("rope.dim", r.dim, r.dim.is_multiple_of(2), || {
             "an even number".to_owned()
         })?;
         if let Some(y) = &r.yarn {
@@ -227,7 +227,7 @@ fn validate_moe(m: &MoeSpec) -> Result<(), CoreError> {
     require(
         "moe.num_experts",
         m.num_experts,
-        m.num_experts % groups == 0,
+        m.num_experts.is_multiple_of(groups),
         || format!("a multiple of num_expert_groups = {groups}"),
     )?;
     let size = m.num_experts / groups;

@@ -9,13 +9,13 @@ use mistral_kernels::{
 use super::Pass;
 use super::mla::rope_of;
 use super::state::{LayerCache, State};
-use crate::weights::Tensor;
+use super::weights::GqaWeights;
 
 /// Reads `h`, leaves the attention's output in `out`.
 pub(super) fn run(
     pass: &Pass<'_>,
     i: usize,
-    [wq, wk, wv, wo]: [&Tensor; 4],
+    weights: &GqaWeights,
     state: &mut State,
 ) -> Result<(), KernelError> {
     let (cpu, spec, t) = (pass.cpu, pass.spec, pass.tokens);
@@ -25,7 +25,11 @@ pub(super) fn run(
     let k = &mut b.k[..t * kv_heads * d];
     let v = &mut b.v[..t * kv_heads * d];
     let h = &b.h[..t * spec.dim];
-    let (mq, mk, mv) = (wq.matrix()?, wk.matrix()?, wv.matrix()?);
+    let (mq, mk, mv) = (
+        weights.wq.matrix()?,
+        weights.wk.matrix()?,
+        weights.wv.matrix()?,
+    );
     linear_many(cpu, &mut [(&mq, q), (&mk, k), (&mv, v)], h, &mut s.linear)?;
     let q = &mut b.q[..t * heads * d];
     let k = &mut b.k[..t * kv_heads * d];
@@ -92,7 +96,7 @@ pub(super) fn run(
     let attended = &b.attended[..t * heads * d];
     linear(
         cpu,
-        &wo.matrix()?,
+        &weights.wo.matrix()?,
         attended,
         &mut b.out[..t * spec.dim],
         &mut s.linear,

@@ -270,7 +270,7 @@ fn attention(
         indexer::run(pass, i, indexer, state, observer)?;
     }
     match &layer.attention {
-        AttentionWeights::Gqa { wq, wk, wv, wo } => gqa::run(pass, i, [wq, wk, wv, wo], state),
+        AttentionWeights::Gqa(gqa) => gqa::run(pass, i, gqa, state),
         AttentionWeights::Mla(mla) => mla::run(pass, i, mla, state),
     }
 }

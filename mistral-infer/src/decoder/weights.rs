@@ -29,13 +29,16 @@ pub(crate) struct LayerWeights {
 
 #[derive(Debug)]
 pub(crate) enum AttentionWeights {
-    Gqa {
-        wq: Tensor,
-        wk: Tensor,
-        wv: Tensor,
-        wo: Tensor,
-    },
+    Gqa(Box<GqaWeights>),
     Mla(Box<MlaWeights>),
+}
+
+#[derive(Debug)]
+pub(crate) struct GqaWeights {
+    pub(crate) wq: Tensor,
+    pub(crate) wk: Tensor,
+    pub(crate) wv: Tensor,
+    pub(crate) wo: Tensor,
 }
 
 #[derive(Debug)]
@@ -156,9 +159,10 @@ impl DecoderWeights {
 impl LayerWeights {
     fn bytes_per_token(&self, spec: &ModelSpec) -> usize {
         let attention = match &self.attention {
-            AttentionWeights::Gqa { wq, wk, wv, wo } => {
-                [wq, wk, wv, wo].iter().map(|t| t.bytes()).sum::<usize>()
-            }
+            AttentionWeights::Gqa(w) => [&w.wq, &w.wk, &w.wv, &w.wo]
+                .iter()
+                .map(|t| t.bytes())
+                .sum::<usize>(),
             AttentionWeights::Mla(m) => {
                 let query = match &m.query {
                     QueryWeights::Direct(w) => w.bytes(),
@@ -242,12 +246,12 @@ fn attention(
     let m = match &spec.attention {
         AttentionKind::Gqa(g) => {
             let (q, kv) = (heads * g.head_dim, g.n_kv_heads * g.head_dim);
-            return Ok(AttentionWeights::Gqa {
+            return Ok(AttentionWeights::Gqa(Box::new(GqaWeights {
                 wq: source.tensor("wq.weight", &[q, dim])?,
                 wk: source.tensor("wk.weight", &[kv, dim])?,
                 wv: source.tensor("wv.weight", &[kv, dim])?,
                 wo: source.tensor("wo.weight", &[dim, q])?,
-            });
+            })));
         }
         AttentionKind::Mla(m) => m,
     };

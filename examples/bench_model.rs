@@ -1,0 +1,59 @@
+//! Measures a model: prompt and decode rates, time to first token, memory.
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use mistral_examples::{BenchLine, Options, Outcome, UsageError, peak_rss_bytes, print_line, run};
+use mistral_infer::{LoadOptions, MeasureOptions, Model, Provenance, measure};
+
+const USAGE: &str =
+    "MODEL [--prompt N] [--gen N] [--depth N] [--batch N] [--threads N] [--repeat N]";
+const OPTIONS: Options<'static> = Options {
+    valued: &["prompt", "gen", "depth", "batch", "threads", "repeat"],
+    switches: &[],
+    max_positional: 1,
+};
+
+fn main() -> ExitCode {
+    run(USAGE, &OPTIONS, |arguments| {
+        let path = arguments.required(0, "MODEL")?;
+        let defaults = MeasureOptions::default();
+        let options = MeasureOptions {
+            prompt: arguments.value("prompt", defaults.prompt)?,
+            generate: arguments.value("gen", defaults.generate)?,
+            depth: arguments.value("depth", defaults.depth)?,
+            batch: arguments.value("batch", defaults.batch)?,
+            repeat: arguments.value("repeat", defaults.repeat)?,
+        };
+        let mut load = LoadOptions::default();
+        load.threads = arguments.value("threads", load.threads)?;
+        if load.threads == 0 {
+            return Err(UsageError("--threads wants at least 1".to_owned()).into());
+        }
+        let start = Instant::now();
+        let model = Model::load(Path::new(path), &load)?;
+        let provenance = Provenance {
+            command: std::env::args().collect::<Vec<_>>().join(" "),
+            date: String::new(),
+            device: std::env::consts::ARCH.to_owned(),
+            model: path.to_owned(),
+            load_ms: Some(start.elapsed().as_secs_f64() * 1e3),
+            peak_rss_bytes: || Some(peak_rss_bytes()),
+        };
+        let report = measure(&model, &options, &provenance, &mut |repeat| {
+            eprintln!("run {repeat} of {}", options.repeat);
+        })?;
+        print_line(&BenchLine {
+            prefill_tokens_per_s: report.prefill_tokens_per_s.unwrap_or(0.0),
+            decode_tokens_per_s: report.decode_tokens_per_s.unwrap_or(0.0),
+            ttft_ms: report.ttft_ms.unwrap_or(0.0),
+            load_ms: report.load_ms.unwrap_or(0.0),
+            peak_rss_bytes: report.peak_rss_bytes.unwrap_or(0),
+            weight_bytes: report.weight_bytes.unwrap_or(0),
+            read_bytes_per_s: report.read_bytes_per_s.unwrap_or(0.0),
+            kernel_path: report.kernel_path,
+        })?;
+        Ok(Outcome::Good)
+    })
+}
