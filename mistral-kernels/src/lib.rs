@@ -24,6 +24,8 @@
 //! ```
 
 mod attention;
+#[cfg(feature = "candle")]
+pub mod candle;
 mod cpu;
 mod error;
 mod linear;
