@@ -153,6 +153,9 @@ pub enum InferError {
     /// The tokenizer's file or a text is refused.
     #[error("tokenizer")]
     Tokenizer(#[from] crate::tokenizer::TokenizerError),
+    /// A conversation is refused.
+    #[error("conversation")]
+    Chat(#[from] crate::chat::ChatError),
     /// A kernel refused its arguments, or met a number that isn't finite.
     #[error("kernel")]
     Kernel(#[from] mistral_kernels::KernelError),

@@ -14,6 +14,7 @@ mod measure;
 mod model;
 mod session;
 mod stop;
+mod text;
 pub mod tokenizer;
 pub mod weights;
 
@@ -27,6 +28,7 @@ pub use measure::{MeasureOptions, Provenance, measure};
 pub use mistral_kernels::{CacheType, ExpertLoad, Routing, Sampling};
 pub use model::{LoadOptions, Model};
 pub use session::Session;
+pub use text::TextSession;
 pub use tokenizer::Tokenizer;
 
 /// Reads a text file of at most `max` bytes.

@@ -8,7 +8,7 @@ use mistral_kernels::{CacheType, Cpu};
 use crate::decoder::{DecoderWeights, SessionLimits};
 use crate::error::InferError;
 use crate::session::Session;
-use crate::tokenizer::{Tokenizer, TokenizerError};
+use crate::tokenizer::{Tokenizer, TokenizerError, TokenizerVersion};
 use crate::weights::{Checkpoint, FloatType, WeightStorage};
 
 /// Configs of released models are below 100 kB.
@@ -23,6 +23,8 @@ pub struct LoadOptions {
     pub storage: WeightStorage,
     /// The tokenizer's file, when it isn't in the model's folder under a usual name.
     pub tokenizer: Option<PathBuf>,
+    /// The chat version, which a `tokenizer.json` doesn't tell; other tokenizer files do.
+    pub chat_version: Option<TokenizerVersion>,
 }
 
 impl Default for LoadOptions {
@@ -32,6 +34,7 @@ impl Default for LoadOptions {
             threads: std::thread::available_parallelism().map_or(1, usize::from),
             storage: WeightStorage::default(),
             tokenizer: None,
+            chat_version: None,
         }
     }
 }
@@ -62,6 +65,10 @@ impl Model {
         let tokenizer = match &options.tokenizer {
             Some(file) => Some(Tokenizer::from_file(file)?),
             None => find_tokenizer(path)?,
+        };
+        let tokenizer = match options.chat_version {
+            Some(version) => tokenizer.map(|t| t.with_version(version)),
+            None => tokenizer,
         };
         Model::from_parts(spec, &checkpoint, tokenizer, options.threads)
     }
