@@ -9,6 +9,8 @@
 mod arguments;
 #[path = "support/bench.rs"]
 mod bench;
+#[path = "support/vectors.rs"]
+pub mod vectors;
 
 pub use arguments::{Arguments, Options, UsageError};
 pub use bench::{BenchLine, median, peak_rss_bytes};

@@ -253,6 +253,14 @@ impl Tokenizer {
         self
     }
 
+    /// The same tokenizer with settings that requests may carry (v15): a `tekken.json` has its own,
+    /// a `tokenizer.json` has none.
+    #[must_use]
+    pub fn with_model_settings(mut self, settings: ModelSettingsBuilder) -> Self {
+        self.model_settings = Some(settings);
+        self
+    }
+
     /// Token ids of a text, without begin or end token.
     ///
     /// # Errors
