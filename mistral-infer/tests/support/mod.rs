@@ -1,0 +1,118 @@
+//! A tiny model with random weights and a tokenizer of single bytes, written by the test itself.
+
+use std::path::Path;
+
+use mistral_core::model::ModelSpec;
+use mistral_infer::blueprint::for_each_tensor;
+use mistral_infer::weights::{Checkpoint, WeightStorage};
+use mistral_infer::{Model, Tokenizer};
+use safetensors::Dtype;
+use safetensors::tensor::TensorView;
+
+/// Ids below the bytes.
+pub(crate) const CONTROL_TOKENS: usize = 10;
+pub(crate) const VOCAB: usize = CONTROL_TOKENS + 256;
+
+/// `params.json` of a dense model without a window.
+pub(crate) fn dense() -> serde_json::Value {
+    serde_json::json!({"dim": 32, "n_layers": 2, "head_dim": 8, "hidden_dim": 48, "n_heads": 4,
+        "n_kv_heads": 2, "norm_eps": 1e-5, "vocab_size": VOCAB, "rope_theta": 1e4,
+        "max_seq_len": 256})
+}
+
+/// With one field replaced.
+pub(crate) fn with(mut params: serde_json::Value, key: &str, value: serde_json::Value) -> String {
+    params[key] = value;
+    params.to_string()
+}
+
+/// splitmix64 as numbers around zero.
+pub(crate) struct Noise(pub(crate) u64);
+
+impl Noise {
+    pub(crate) fn next(&mut self) -> f32 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((z >> 40) as f32 / (1u64 << 24) as f32 - 0.5) * 0.6
+    }
+}
+
+/// A single-byte tokenizer in tekken's form.
+pub(crate) fn tokenizer() -> Tokenizer {
+    let vocab: Vec<serde_json::Value> = (0u8..=255)
+        .map(|b| serde_json::json!({"rank": b, "token_bytes": base64(b), "token_str": null}))
+        .collect();
+    let special: Vec<serde_json::Value> = [
+        "<unk>",
+        "<s>",
+        "</s>",
+        "[INST]",
+        "[/INST]",
+        "[AVAILABLE_TOOLS]",
+        "[/AVAILABLE_TOOLS]",
+        "[TOOL_RESULTS]",
+        "[/TOOL_RESULTS]",
+        "[TOOL_CALLS]",
+    ]
+    .iter()
+    .enumerate()
+    .map(|(rank, name)| serde_json::json!({"rank": rank, "token_str": name, "is_control": true}))
+    .collect();
+    let file = serde_json::json!({
+        "config": {"pattern": mistral_infer::tokenizer::TEKKEN_PATTERN, "num_vocab_tokens": 256,
+            "default_vocab_size": VOCAB, "default_num_special_tokens": CONTROL_TOKENS,
+            "version": "v3"},
+        "vocab": vocab,
+        "special_tokens": special,
+    });
+    Tokenizer::from_bytes("tekken.json", file.to_string().as_bytes()).expect("a valid tokenizer")
+}
+
+fn base64(byte: u8) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let high = char::from(DIGITS[usize::from(byte >> 2)]);
+    let low = char::from(DIGITS[usize::from(byte & 3) << 4]);
+    format!("{high}{low}==")
+}
+
+/// Writes `params.json` and random weights for it.
+pub(crate) fn write(dir: &Path, params: &str, seed: u64) {
+    let spec = ModelSpec::from_params(params).expect("a valid description");
+    let mut noise = Noise(seed);
+    let mut tensors: Vec<(String, Vec<usize>, Vec<u8>)> = Vec::new();
+    for_each_tensor::<()>(&spec, &mut |name, shape| {
+        let norm = name.ends_with("norm.weight");
+        let mut number = || {
+            if norm {
+                1.0 + noise.next()
+            } else {
+                noise.next()
+            }
+        };
+        let count = shape.iter().product();
+        let bytes = (0..count).flat_map(|_| number().to_le_bytes()).collect();
+        tensors.push((name.to_owned(), shape.to_vec(), bytes));
+        Ok(())
+    })
+    .expect("the visitor never fails");
+    let views = tensors.iter().map(|(name, shape, bytes)| {
+        (
+            name,
+            TensorView::new(Dtype::F32, shape.clone(), bytes).expect("bytes fit the shape"),
+        )
+    });
+    let file = dir.join("consolidated.safetensors");
+    safetensors::serialize_to_file(views, None, &file).expect("the folder is writable");
+    std::fs::write(dir.join("params.json"), params).expect("the folder is writable");
+}
+
+/// A model of `params` with random weights.
+pub(crate) fn model(params: &str, seed: u64) -> Model {
+    let dir = tempfile::tempdir().expect("a folder for a moment");
+    write(dir.path(), params, seed);
+    let weights = Checkpoint::open(dir.path(), WeightStorage::Copied).expect("what was written");
+    let spec = ModelSpec::from_params(params).expect("a valid description");
+    Model::from_parts(spec, &weights, Some(tokenizer()), 1).expect("weights that fit")
+}
