@@ -58,6 +58,9 @@ pub struct Choice {
     pub device: Option<String>,
     /// Devices used together; 0 for the API.
     pub count: u32,
+    /// Devices that each layer is cut over; the others hold further copies. 0 for the API.
+    #[serde(default)]
+    pub tensor_parallel: u32,
     /// Engine; `None` for the API.
     pub runtime: Option<Runtime>,
     /// Longest sequence that is provided for, in tokens.

@@ -1,0 +1,481 @@
+//! Need in, recommendation out.
+
+use std::collections::BTreeMap;
+
+use mistral_core::catalog::CatalogModel;
+use mistral_core::estimate::Shape;
+use mistral_core::need::{HostingNeed, Need};
+use mistral_core::recommendation::{
+    Choice, Failure, Hosting, Infeasible, Lost, Question, Recommendation, Relax,
+};
+
+use crate::candidate::{self, Candidate, Effort};
+use crate::check::check;
+use crate::demand::Demand;
+use crate::limits::{self, Violation};
+use crate::pareto;
+use crate::quality::quality;
+use crate::reasons::reasons;
+use crate::retrieve::{self, Config, Machines};
+use crate::score::{Score, score};
+use crate::understand::{Language, Understood, understand};
+use crate::{Context, RecommendError};
+
+/// Most choices shown.
+const MOST_CHOICES: usize = 8;
+
+/// Answers a need in words.
+///
+/// # Errors
+/// As [`understand`] and [`recommend`].
+pub fn recommend_text(text: &str, context: &Context<'_>) -> Result<Recommendation, RecommendError> {
+    let Understood {
+        need,
+        assumed,
+        question,
+        language,
+    } = understand(text, context)?;
+    answer(need, assumed, question, language, context)
+}
+
+/// Answers a need in JSON (see [`Need`]). When it has a `text`, the text is read first and the
+/// other fields take precedence over what it says.
+///
+/// # Errors
+/// [`RecommendError::Json`] and as [`recommend`].
+pub fn recommend_json(json: &str, context: &Context<'_>) -> Result<Recommendation, RecommendError> {
+    let bad = |source| RecommendError::Json { source };
+    let value: serde_json::Value = serde_json::from_str(json).map_err(bad)?;
+    let said: Need = serde_json::from_value(value.clone()).map_err(bad)?;
+    match (&said.text, value) {
+        (Some(text), serde_json::Value::Object(fields)) if !text.trim().is_empty() => {
+            let read = understand(text, context)?;
+            let mut merged = serde_json::to_value(&read.need).map_err(bad)?;
+            if let Some(object) = merged.as_object_mut() {
+                object.extend(fields);
+            }
+            let need: Need = serde_json::from_value(merged).map_err(bad)?;
+            answer(need, read.assumed, read.question, read.language, context)
+        }
+        _ => recommend(said, context),
+    }
+}
+
+/// Answers a need.
+///
+/// # Errors
+/// [`RecommendError`] when the need names an unknown device or model, or has amounts that can't be
+/// meant. A need that nothing satisfies isn't an error: see [`Recommendation::infeasible`].
+pub fn recommend(need: Need, context: &Context<'_>) -> Result<Recommendation, RecommendError> {
+    answer(need, Vec::new(), None, Language::English, context)
+}
+
+/// The object that says that a need can't be served.
+#[must_use]
+pub fn failed(need: Need, error: &RecommendError) -> Recommendation {
+    Recommendation {
+        schema: Recommendation::SCHEMA,
+        need,
+        assumed: Vec::new(),
+        question: None,
+        choices: Vec::new(),
+        lost: Vec::new(),
+        infeasible: None,
+        error: Some(Failure {
+            code: error.code().to_owned(),
+            message: error.to_string(),
+        }),
+    }
+}
+
+/// All candidates that keep all limits, in the order of their keys.
+///
+/// # Errors
+/// As [`recommend`].
+pub fn feasible(need: &Need, context: &Context<'_>) -> Result<Vec<Candidate>, RecommendError> {
+    let need = check(need.clone(), context)?;
+    let demand = Demand::of(&need);
+    let machines = retrieve::machines(&need, context)?;
+    let found = search(&need, &demand, &machines, context, Effort::IfItFits);
+    Ok(found.kept.into_iter().map(|k| k.candidate).collect())
+}
+
+/// A candidate that keeps all limits, and the machines that it uses.
+struct Kept {
+    candidate: Candidate,
+    machines: Option<usize>,
+}
+
+/// What the search found.
+struct Found {
+    kept: Vec<Kept>,
+    /// Of each model that didn't get through, its nearest miss.
+    missed: BTreeMap<String, Vec<Violation>>,
+    /// Models that can't do the job at all, with the rule.
+    unable: BTreeMap<String, String>,
+    /// Of every limit, the smallest change that alone lets something through.
+    nearest: BTreeMap<&'static str, Violation>,
+}
+
+fn search(
+    need: &Need,
+    demand: &Demand,
+    machines: &[Machines],
+    context: &Context<'_>,
+    effort: Effort,
+) -> Found {
+    let mut found = Found {
+        kept: Vec::new(),
+        missed: BTreeMap::new(),
+        unable: BTreeMap::new(),
+        nearest: BTreeMap::new(),
+    };
+    for model in context.catalog.iter() {
+        if !need.models.is_empty() && !need.models.contains(&model.id) {
+            found
+                .unable
+                .insert(model.id.clone(), "not_asked_for".to_owned());
+        } else if need.excluded_models.contains(&model.id) {
+            found.unable.insert(model.id.clone(), "excluded".to_owned());
+        } else if let Some(c) = retrieve::lacking(model, need, demand.task) {
+            found
+                .unable
+                .insert(model.id.clone(), format!("capability: lacks={}", c.name()));
+        } else {
+            search_api(model, need, demand, context, &mut found);
+            search_own(model, need, demand, machines, context, effort, &mut found);
+        }
+    }
+    found
+        .kept
+        .sort_by(|a, b| a.candidate.key().cmp(&b.candidate.key()));
+    let through: Vec<String> = found
+        .kept
+        .iter()
+        .map(|k| k.candidate.model.clone())
+        .collect();
+    found.missed.retain(|id, _| !through.contains(id));
+    found
+        .unable
+        .retain(|id, _| !through.contains(id) && !found.missed.contains_key(id));
+    found
+}
+
+impl Found {
+    /// Files a candidate under what it broke.
+    fn file(&mut self, candidate: Candidate, machines: Option<usize>, broken: Vec<Violation>) {
+        if broken.is_empty() {
+            self.kept.push(Kept {
+                candidate,
+                machines,
+            });
+        } else {
+            self.miss(&candidate.model, broken);
+        }
+    }
+
+    fn miss(&mut self, model: &str, broken: Vec<Violation>) {
+        if let [one] = broken.as_slice() {
+            let nearer = self
+                .nearest
+                .get(one.constraint)
+                .is_none_or(|n| one.excess < n.excess);
+            if nearer {
+                self.nearest.insert(one.constraint, one.clone());
+            }
+        }
+        let distance = |v: &[Violation]| v.iter().map(|v| v.excess).product::<f64>();
+        let nearer = self
+            .missed
+            .get(model)
+            .is_none_or(|old| distance(&broken) < distance(old));
+        if nearer {
+            self.missed.insert(model.to_owned(), broken);
+        }
+    }
+}
+
+fn search_api(
+    model: &CatalogModel,
+    need: &Need,
+    demand: &Demand,
+    context: &Context<'_>,
+    found: &mut Found,
+) {
+    let put = |found: &mut Found, because: &str| {
+        found
+            .unable
+            .entry(model.id.clone())
+            .or_insert_with(|| because.to_owned());
+    };
+    if need.runtime.is_some() || need.precision.is_some() {
+        return put(found, "api: engine and precision are not the user's choice");
+    }
+    if !model.is_served(&context.today) {
+        return put(
+            found,
+            if model.has_open_weights() {
+                "machines: none"
+            } else {
+                "retired"
+            },
+        );
+    }
+    let Some(c) = candidate::api(model, demand, quality(model, demand.task, None)) else {
+        return put(found, "price: unknown");
+    };
+    let mut broken = limits::of_model(model, Hosting::Api, need, demand);
+    broken.extend(limits::of_candidate(&c, need, demand));
+    found.file(c, None, broken);
+}
+
+fn search_own(
+    model: &CatalogModel,
+    need: &Need,
+    demand: &Demand,
+    machines: &[Machines],
+    context: &Context<'_>,
+    effort: Effort,
+    found: &mut Found,
+) {
+    if !model.has_open_weights() {
+        return;
+    }
+    let Some(shape) = Shape::of(context.catalog, model) else {
+        let because = "dimensions: unknown".to_owned();
+        found.unable.insert(model.id.clone(), because);
+        return;
+    };
+    let of_model = limits::of_model(model, Hosting::SelfHosted, need, demand);
+    for (index, group) in machines.iter().enumerate() {
+        for (runtime, precision) in retrieve::formats(model, &group.device, need) {
+            let grade = quality(model, demand.task, Some(precision));
+            for (count, tensor_parallel) in retrieve::layouts(group.count) {
+                let config = Config {
+                    precision,
+                    runtime,
+                    tensor_parallel,
+                    count,
+                };
+                let setup = candidate::setup(&shape, config, &group.device, context);
+                let fit = candidate::fit(&setup, config, demand);
+                let fits = fit.need.per_device <= fit.usable;
+                if !fits && effort == Effort::IfItFits {
+                    found.miss(&model.id, too_big(&fit, &of_model));
+                    continue;
+                }
+                let c = candidate::own(model, &setup, config, group, demand, fit, grade.clone());
+                let mut broken = of_model.clone();
+                broken.extend(limits::of_candidate(&c, need, demand));
+                let enough = fits && !broken.iter().any(|v| !v.constraint.starts_with("budget"));
+                found.file(c, Some(index), broken);
+                // Of machines on offer the smallest number that does the work is enough.
+                if enough && !group.named {
+                    break;
+                }
+            }
+        }
+    }
+}
+
+/// What a candidate that doesn't fit breaks, as far as it was computed.
+fn too_big(fit: &candidate::Fit, of_model: &[Violation]) -> Vec<Violation> {
+    let gb = |bytes: f64| (bytes / 1e8).round() / 10.0;
+    let mut broken = of_model.to_vec();
+    broken.push(Violation {
+        constraint: "hardware.memory_gb",
+        from: Some(gb(fit.usable).into()),
+        to: Some(gb(fit.need.per_device).into()),
+        excess: fit.need.per_device / fit.usable.max(1.0),
+    });
+    broken
+}
+
+fn answer(
+    need: Need,
+    read: Vec<String>,
+    question: Option<Question>,
+    language: Language,
+    context: &Context<'_>,
+) -> Result<Recommendation, RecommendError> {
+    let need = check(need, context)?;
+    let demand = Demand::of(&need);
+    let machines = retrieve::machines(&need, context)?;
+    let found = search(&need, &demand, &machines, context, Effort::IfItFits);
+    let (choices, behind) = order(&found.kept, &need, &demand, &machines, context);
+    let infeasible = found.kept.is_empty().then(|| {
+        // Once more, this time also with what doesn't fit or isn't allowed.
+        let all = search(&need, &demand, &machines, context, Effort::Whole);
+        Infeasible { relax: relax(&all) }
+    });
+    let mut lost = behind;
+    lost.extend(found.missed.iter().map(|(id, broken)| Lost {
+        model: id.clone(),
+        because: broken.iter().map(describe).collect::<Vec<_>>().join("; "),
+    }));
+    lost.extend(found.unable.iter().map(|(id, why)| Lost {
+        model: id.clone(),
+        because: why.clone(),
+    }));
+    let mut assumed = read;
+    assumed.extend(demand.assumed.iter().cloned());
+    if need.licence.commercial.is_none() {
+        assumed.push("licence.commercial: true".to_owned());
+    }
+    if need.hardware.is_empty() && need.hosting != Some(HostingNeed::Api) {
+        assumed.push("hardware: any rented device with a known price".to_owned());
+    }
+    let question =
+        question.or_else(|| crate::question::ask(&need, found.kept.is_empty(), language));
+    Ok(Recommendation {
+        schema: Recommendation::SCHEMA,
+        need,
+        assumed,
+        question,
+        choices,
+        lost,
+        infeasible,
+        error: None,
+    })
+}
+
+fn describe(v: &Violation) -> String {
+    let show = |f: &Option<mistral_core::reason::Fact>| {
+        f.as_ref()
+            .and_then(|f| serde_json::to_string(f).ok())
+            .unwrap_or_else(|| "-".to_owned())
+    };
+    format!(
+        "{}: limit={} needs={}",
+        v.constraint,
+        show(&v.from),
+        show(&v.to)
+    )
+}
+
+/// The changes that alone would do, smallest first; when no single one does, all that the nearest
+/// model needs.
+fn relax(all: &Found) -> Vec<Relax> {
+    let mut changes: Vec<&Violation> = all.nearest.values().collect();
+    if changes.is_empty() {
+        let distance = |v: &[Violation]| v.iter().map(|v| v.excess).product::<f64>();
+        let nearest = all
+            .missed
+            .values()
+            .min_by(|a, b| distance(a).total_cmp(&distance(b)));
+        changes = nearest.into_iter().flatten().collect();
+    }
+    changes.sort_by(|a, b| a.excess.total_cmp(&b.excess));
+    changes
+        .into_iter()
+        .map(|v| Relax {
+            constraint: v.constraint.to_owned(),
+            from: v.from.clone(),
+            to: v.to.clone(),
+        })
+        .collect()
+}
+
+/// The best of each model and host, best first; and the models that were left behind.
+fn order(
+    kept: &[Kept],
+    need: &Need,
+    demand: &Demand,
+    machines: &[Machines],
+    context: &Context<'_>,
+) -> (Vec<Choice>, Vec<Lost>) {
+    let candidates: Vec<&Candidate> = kept.iter().map(|k| &k.candidate).collect();
+    let mut best: BTreeMap<(&str, Hosting), (usize, Score)> = BTreeMap::new();
+    for (i, c) in candidates.iter().enumerate() {
+        let Some(model) = context.catalog.get(&c.model) else {
+            continue;
+        };
+        let s = score(c, model, need, demand);
+        let slot = best.entry((&c.model, c.hosting));
+        slot.and_modify(|old| {
+            if s.value > old.1.value {
+                *old = (i, s.clone());
+            }
+        })
+        .or_insert((i, s));
+    }
+    let mut ranked: Vec<(usize, Score)> = best.into_values().collect();
+    ranked.sort_by(|a, b| {
+        b.1.value
+            .total_cmp(&a.1.value)
+            .then_with(|| candidates[a.0].key().cmp(&candidates[b.0].key()))
+    });
+    let shown = ranked.len().min(MOST_CHOICES);
+    let last = ranked
+        .get(shown.saturating_sub(1))
+        .map_or(0.0, |r| r.1.value);
+    let behind = ranked[shown..]
+        .iter()
+        .filter(|r| {
+            !ranked[..shown]
+                .iter()
+                .any(|s| candidates[s.0].model == candidates[r.0].model)
+        })
+        .map(|r| Lost {
+            model: candidates[r.0].model.clone(),
+            because: format!("score: {} below={last}", r.1.value),
+        })
+        .collect();
+    let front = pareto::front(&candidates);
+    let choices = ranked[..shown]
+        .iter()
+        .filter_map(|(i, s)| {
+            let machines = kept[*i].machines.map(|m| &machines[m]);
+            choice(
+                candidates[*i],
+                s,
+                front[*i],
+                machines,
+                need,
+                demand,
+                context,
+            )
+        })
+        .collect();
+    (choices, behind)
+}
+
+fn choice(
+    c: &Candidate,
+    s: &Score,
+    pareto: bool,
+    machines: Option<&Machines>,
+    need: &Need,
+    demand: &Demand,
+    context: &Context<'_>,
+) -> Option<Choice> {
+    let model = context.catalog.get(&c.model)?;
+    Some(Choice {
+        model: c.model.clone(),
+        precision: c.precision,
+        hosting: c.hosting,
+        device: c.device.clone(),
+        count: c.count,
+        tensor_parallel: c.tensor_parallel,
+        runtime: c.runtime,
+        context_tokens: demand.context_tokens,
+        concurrency: demand.concurrency,
+        predicted: c.predicted,
+        licence: model
+            .licence
+            .as_ref()
+            .map_or_else(|| "unknown".to_owned(), |l| l.value.clone()),
+        capabilities: model.capabilities.value.clone(),
+        score: s.value,
+        parts: s.parts.clone(),
+        reasons: reasons(
+            c,
+            model,
+            machines,
+            need,
+            demand,
+            &context.coefficients.source,
+        ),
+        pareto,
+    })
+}

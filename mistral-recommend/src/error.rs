@@ -1,0 +1,88 @@
+//! What can go wrong.
+
+/// Why a need can't be read or served.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RecommendError {
+    /// Nothing was said.
+    #[error("expected a need, found an empty text")]
+    Empty,
+    /// More was said than is read.
+    #[error("expected at most {limit} characters, found {found}")]
+    TooLong {
+        /// Characters that are read.
+        limit: usize,
+        /// Characters of the text.
+        found: usize,
+    },
+    /// No part of the text is about choosing or running a model.
+    #[error("expected a job, a machine or a limit, found none of them")]
+    NotUnderstood,
+    /// A need in JSON that isn't one.
+    #[error("not a need in JSON")]
+    Json {
+        /// The parser's finding, with line and column.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// A version of the need that this code doesn't read.
+    #[error("schema: expected {expected}, found {found}")]
+    Schema {
+        /// The version that is read.
+        expected: u32,
+        /// The version found.
+        found: u32,
+    },
+    /// A device that isn't in the table.
+    #[error("{field}: no device {name:?} in the hardware table")]
+    UnknownDevice {
+        /// Path in the need.
+        field: &'static str,
+        /// The name, at most 64 characters of it.
+        name: String,
+    },
+    /// A model that isn't in the catalogue.
+    #[error("{field}: no model {name:?} in the catalogue")]
+    UnknownModel {
+        /// Path in the need.
+        field: &'static str,
+        /// The name, at most 64 characters of it.
+        name: String,
+    },
+    /// A number that can't be meant.
+    #[error("{field}: expected {expected}, found {found}")]
+    OutOfRange {
+        /// Path in the need.
+        field: &'static str,
+        /// What is accepted.
+        expected: &'static str,
+        /// What was found.
+        found: f64,
+    },
+    /// A choice that no plan can be made of.
+    #[error("model {model}: {because}")]
+    NoPlan {
+        /// Catalogue id.
+        model: String,
+        /// What is missing.
+        because: &'static str,
+    },
+}
+
+impl RecommendError {
+    /// A stable name for programs.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Empty => "empty_need",
+            Self::TooLong { .. } => "too_long",
+            Self::NotUnderstood => "not_understood",
+            Self::Json { .. } => "invalid_json",
+            Self::Schema { .. } => "unknown_schema",
+            Self::UnknownDevice { .. } => "unknown_device",
+            Self::UnknownModel { .. } => "unsupported_model",
+            Self::OutOfRange { .. } => "out_of_range",
+            Self::NoPlan { .. } => "no_plan",
+        }
+    }
+}

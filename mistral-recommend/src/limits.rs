@@ -1,0 +1,168 @@
+//! Hard limits: what a candidate must keep, and by how much it fails.
+
+use mistral_core::catalog::CatalogModel;
+use mistral_core::need::{HostingNeed, Need, Task};
+use mistral_core::reason::Fact;
+use mistral_core::recommendation::{Hosting, Interval};
+
+use crate::candidate::{Candidate, HOURS_PER_MONTH};
+use crate::demand::Demand;
+
+/// A limit that a candidate breaks.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Violation {
+    /// The limit, by its path in the need.
+    pub constraint: &'static str,
+    /// The limit's value.
+    pub from: Option<Fact>,
+    /// The value that would let this candidate through.
+    pub to: Option<Fact>,
+    /// How far off it is, as a factor of at least 1; orders changes by size.
+    pub excess: f64,
+}
+
+/// Licences that the Open Source Initiative approves.
+const OPEN_SOURCE: &[&str] = &["Apache-2.0", "MIT"];
+/// Licences that forbid use for profit without a contract.
+const NOT_COMMERCIAL: &[&str] = &["LicenseRef-MRL", "LicenseRef-MNPL", "CC-BY-NC-4.0"];
+/// Factor between switching something off altogether and a limit that is twice too small.
+const SWITCH: f64 = 4.0;
+
+/// Limits on the model itself, however it runs. `hosting` is who would run it.
+pub(crate) fn of_model(
+    model: &CatalogModel,
+    hosting: Hosting,
+    need: &Need,
+    demand: &Demand,
+) -> Vec<Violation> {
+    let mut broken = Vec::new();
+    let mut switch = |constraint, from: Fact, to: Option<Fact>| {
+        broken.push(Violation {
+            constraint,
+            from: Some(from),
+            to,
+            excess: SWITCH,
+        });
+    };
+    let licence = model.licence.as_ref().map(|l| l.value.as_str());
+    // A need that doesn't say is taken as commercial: the mistake in the other direction costs more.
+    let commercial = need.licence.commercial.unwrap_or(true);
+    let own = hosting == Hosting::SelfHosted;
+    if own && commercial && licence.is_some_and(|l| NOT_COMMERCIAL.contains(&l)) {
+        switch("licence.commercial", true.into(), Some(false.into()));
+    }
+    if need.licence.open_source == Some(true) && !licence.is_some_and(|l| OPEN_SOURCE.contains(&l))
+    {
+        switch("licence.open_source", true.into(), Some(false.into()));
+    }
+    if need.licence.open_weights == Some(true) && !model.has_open_weights() {
+        switch("licence.open_weights", true.into(), Some(false.into()));
+    }
+    match (need.hosting, hosting) {
+        (Some(HostingNeed::Api), Hosting::SelfHosted) => {
+            switch("hosting", "api".into(), Some("self_hosted".into()));
+        }
+        (Some(HostingNeed::SelfHosted), Hosting::Api) => {
+            switch("hosting", "self_hosted".into(), Some("api".into()));
+        }
+        (Some(HostingNeed::Offline), Hosting::Api) => {
+            switch("hosting", "offline".into(), Some("api".into()));
+        }
+        _ => {}
+    }
+    let longest = model.context_tokens.as_ref().map(|c| c.value);
+    let audio = matches!(demand.task, Task::Transcribe | Task::Speech | Task::Ocr);
+    if let Some(longest) = longest.filter(|l| *l < demand.context_tokens && !audio) {
+        broken.push(Violation {
+            constraint: "context_tokens",
+            from: Some(demand.context_tokens.into()),
+            to: Some(longest.into()),
+            excess: f64::from(demand.context_tokens) / f64::from(longest.max(1)),
+        });
+    }
+    broken
+}
+
+/// Limits on memory, time, load and money.
+pub(crate) fn of_candidate(c: &Candidate, need: &Need, demand: &Demand) -> Vec<Violation> {
+    let mut broken = Vec::new();
+    if let Some(memory) = &c.memory
+        && memory.per_device > c.usable_bytes
+    {
+        let device_gb = c.usable_bytes / 1e9;
+        broken.push(Violation {
+            constraint: "hardware.memory_gb",
+            from: Some(round(device_gb).into()),
+            to: Some(round(memory.per_device / 1e9).into()),
+            excess: memory.per_device / c.usable_bytes.max(1.0),
+        });
+    }
+    let p = &c.predicted;
+    let mut at_most = |constraint, limit: Option<f64>, value: Option<f64>| {
+        if let (Some(limit), Some(value)) = (limit, value)
+            && value > limit
+        {
+            broken.push(Violation {
+                constraint,
+                from: Some(limit.into()),
+                to: Some(round_up(value).into()),
+                excess: value / limit.max(f64::MIN_POSITIVE),
+            });
+        }
+    };
+    let value = |i: Option<Interval>| i.map(|i| i.value);
+    let l = &need.latency;
+    at_most("latency.ttft_ms", l.ttft_ms, value(p.ttft_ms));
+    at_most("latency.tpot_ms", l.tpot_ms, value(p.tpot_ms));
+    let answer = match (value(p.ttft_ms), value(p.tpot_ms)) {
+        (Some(first), Some(each)) => Some(first + each * demand.work.output_tokens),
+        _ => None,
+    };
+    at_most("latency.answer_ms", l.answer_ms, answer);
+    let month = value(p.usd_per_month);
+    at_most("budget.usd_per_month", need.budget.usd_per_month, month);
+    at_most(
+        "budget.usd_per_hour",
+        need.budget.usd_per_hour,
+        month.map(|m| m / HOURS_PER_MONTH),
+    );
+    at_most(
+        "budget.usd_per_mtok",
+        need.budget.usd_per_mtok,
+        value(p.usd_per_mtok),
+    );
+    let rate = value(p.tokens_per_s);
+    if let (Some(least), Some(rate)) = (l.tokens_per_s, rate)
+        && rate < least
+    {
+        broken.push(Violation {
+            constraint: "latency.tokens_per_s",
+            from: Some(least.into()),
+            to: Some(rate.floor().into()),
+            excess: least / rate.max(f64::MIN_POSITIVE),
+        });
+    }
+    // The mean load must be met with a fifth to spare; peaks queue.
+    let mean = demand.output_tokens_per_month / (HOURS_PER_MONTH * 3600.0) * 1.2;
+    if let Some(rate) = rate.filter(|r| *r < mean) {
+        broken.push(Violation {
+            constraint: "load",
+            from: Some(round(mean).into()),
+            to: Some(round(rate).into()),
+            excess: mean / rate.max(f64::MIN_POSITIVE),
+        });
+    }
+    broken
+}
+
+fn round(value: f64) -> f64 {
+    (value * 10.0).round() / 10.0
+}
+
+fn round_up(value: f64) -> f64 {
+    if value < 10.0 {
+        (value * 100.0).ceil() / 100.0
+    } else {
+        value.ceil()
+    }
+}

@@ -1,0 +1,166 @@
+//! From a choice to a plan that code is generated from.
+
+use mistral_core::capability::Capability;
+use mistral_core::catalog::CatalogModel;
+use mistral_core::estimate::{Setup, Shape, memory_need};
+use mistral_core::need::Task;
+use mistral_core::plan::{
+    KvPrecision, Limits, Memory, ModelRef, Placement, Plan, Runtime, Sampling, Serve, TokenizerMode,
+};
+use mistral_core::reason::Reason;
+use mistral_core::recommendation::{Choice, Recommendation};
+
+use crate::demand::Demand;
+use crate::{Context, RecommendError};
+
+/// Makes the plan of one choice of a recommendation.
+///
+/// # Errors
+/// [`RecommendError::UnknownModel`] and [`RecommendError::UnknownDevice`] when the choice isn't
+/// from this context, [`RecommendError::NoPlan`] for the API, which needs no deployment, and for
+/// a model without weights.
+pub fn plan(
+    recommendation: &Recommendation,
+    choice: &Choice,
+    context: &Context<'_>,
+) -> Result<Plan, RecommendError> {
+    let model = context
+        .catalog
+        .get(&choice.model)
+        .ok_or_else(|| RecommendError::UnknownModel {
+            field: "model",
+            name: choice.model.chars().take(64).collect(),
+        })?;
+    let no_plan = |because| RecommendError::NoPlan {
+        model: model.id.clone(),
+        because,
+    };
+    let (Some(precision), Some(runtime), Some(name)) =
+        (choice.precision, choice.runtime, &choice.device)
+    else {
+        return Err(no_plan("the API needs no deployment"));
+    };
+    let repository = model
+        .repository
+        .as_ref()
+        .ok_or_else(|| no_plan("its weights are not published"))?;
+    let device = context
+        .device(name)
+        .ok_or_else(|| RecommendError::UnknownDevice {
+            field: "device",
+            name: name.chars().take(64).collect(),
+        })?;
+    let demand = Demand::of(&recommendation.need);
+    let mut reasons = choice.reasons.clone();
+    reasons.push(
+        Reason::new("repository")
+            .fact("repository", repository.value.as_str())
+            .source(&repository.source),
+    );
+    let task = recommendation.need.task.unwrap_or(Task::Chat);
+    let tools = wants(recommendation, Capability::Tools) || task == Task::Agents;
+    Ok(Plan {
+        schema: Plan::SCHEMA,
+        model: ModelRef {
+            id: model.id.clone(),
+            hf_repo: Some(repository.value.clone()),
+            revision: None,
+            file: None,
+            local_path: None,
+            gated: model.gated,
+        },
+        // Dimensions that no document confirms are good for sizes, not for a plan.
+        spec: model
+            .config
+            .as_ref()
+            .filter(|c| !c.unverified)
+            .and_then(|_| model.spec().ok().flatten()),
+        precision,
+        kv_precision: KvPrecision::Auto,
+        runtime,
+        placement: Placement {
+            device: device.name.clone(),
+            count: choice.count,
+            tensor_parallel: choice.tensor_parallel.max(1),
+            pipeline_parallel: 1,
+            threads: None,
+        },
+        limits: Limits {
+            context_tokens: choice.context_tokens,
+            concurrency: choice.concurrency,
+            max_batch_tokens: None,
+            max_output_tokens: Some((demand.work.output_tokens * 4.0) as u32)
+                .map(|t| t.min(choice.context_tokens)),
+        },
+        serve: Serve {
+            served_name: Some(model.id.clone()),
+            ..Serve::default()
+        },
+        sampling: sampling(task),
+        tokenizer: tokenizer(runtime),
+        tools: tools && model.can(Capability::Tools),
+        reasoning: model.can(Capability::Reasoning),
+        memory: memory(model, choice, device, precision, context),
+        reasons,
+    })
+}
+
+fn wants(recommendation: &Recommendation, capability: Capability) -> bool {
+    recommendation.need.capabilities.contains(&capability)
+}
+
+fn tokenizer(runtime: Runtime) -> TokenizerMode {
+    match runtime {
+        Runtime::LlamaServer | Runtime::Ollama => TokenizerMode::Gguf,
+        Runtime::Mlx => TokenizerMode::Hf,
+        _ => TokenizerMode::Mistral,
+    }
+}
+
+/// Mistral's model cards ask for 0.15 for instructed models since Small 3 and 0.7 for reasoning
+/// (general knowledge); jobs with one right answer get none.
+fn sampling(task: Task) -> Sampling {
+    let temperature = match task {
+        Task::Reasoning => 0.7,
+        Task::Extract | Task::Ocr | Task::Moderate | Task::Transcribe | Task::Fim => 0.0,
+        _ => 0.15,
+    };
+    let top_p = if task == Task::Reasoning { 0.95 } else { 1.0 };
+    Sampling {
+        temperature,
+        top_p,
+        ..Sampling::default()
+    }
+}
+
+fn memory(
+    model: &CatalogModel,
+    choice: &Choice,
+    device: &mistral_core::hardware::Device,
+    precision: mistral_core::precision::Precision,
+    context: &Context<'_>,
+) -> Memory {
+    let (Some(shape), Some(runtime)) = (Shape::of(context.catalog, model), choice.runtime) else {
+        return Memory::default();
+    };
+    let tensor_parallel = choice.tensor_parallel.max(1);
+    let setup = Setup {
+        shape: &shape,
+        precision,
+        kv: KvPrecision::Auto,
+        device,
+        count: tensor_parallel,
+        engine: runtime.into(),
+        coefficients: context.coefficients,
+    };
+    let copies = f64::from(choice.count / tensor_parallel).max(1.0);
+    let each = (f64::from(choice.concurrency) / copies).ceil();
+    let need = memory_need(&setup, f64::from(choice.context_tokens), each);
+    let n = f64::from(tensor_parallel);
+    Memory {
+        weight_bytes: (need.weights / n) as u64,
+        kv_bytes: (need.kv / n) as u64,
+        total_bytes: need.per_device as u64,
+        device_bytes: (device.memory_gb * 1e9) as u64,
+    }
+}

@@ -1,0 +1,298 @@
+//! Candidates: every model in every precision on every engine and device that could do the job.
+
+use mistral_core::capability::Capability;
+use mistral_core::catalog::CatalogModel;
+use mistral_core::hardware::{Device, DeviceKind};
+use mistral_core::model::Architecture;
+use mistral_core::need::{HostingNeed, Need, Ownership, Task};
+use mistral_core::plan::Runtime;
+use mistral_core::precision::Precision;
+
+use crate::{Context, RecommendError};
+
+/// Devices that a candidate may use, and who pays for them.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Machines {
+    /// The device, its memory as the need says.
+    pub(crate) device: Device,
+    /// The most of them; candidates use fewer too.
+    pub(crate) count: u32,
+    /// Who pays.
+    pub(crate) ownership: Ownership,
+    /// Whether the need names them; otherwise they are one of many offers, of which the smallest
+    /// sufficient number is enough.
+    pub(crate) named: bool,
+}
+
+/// Where and how a model could run on the user's side.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Config {
+    pub(crate) precision: Precision,
+    pub(crate) runtime: Runtime,
+    /// Devices that each layer is cut over.
+    pub(crate) tensor_parallel: u32,
+    /// Devices in all; a multiple of `tensor_parallel`.
+    pub(crate) count: u32,
+}
+
+/// Most offered devices that are put together when the need names none.
+const MOST_OFFERED: u32 = 8;
+
+/// What a job needs of a model: one of these.
+pub(crate) fn task_capabilities(task: Task) -> &'static [Capability] {
+    match task {
+        Task::Code => &[Capability::Code, Capability::Chat],
+        Task::Fim => &[Capability::Fim],
+        Task::Agents => &[Capability::Tools, Capability::Agents],
+        Task::Reasoning => &[Capability::Reasoning, Capability::Chat],
+        Task::Vision => &[Capability::Vision],
+        Task::Ocr => &[Capability::Ocr, Capability::Vision],
+        Task::Transcribe => &[Capability::AudioInput],
+        Task::Speech => &[Capability::SpeechOutput],
+        Task::Embed => &[Capability::Embedding],
+        Task::Moderate => &[Capability::Moderation, Capability::Chat],
+        _ => &[Capability::Chat],
+    }
+}
+
+/// The capability that a model lacks for this need.
+pub(crate) fn lacking(model: &CatalogModel, need: &Need, task: Task) -> Option<Capability> {
+    let any = task_capabilities(task);
+    if !any.iter().any(|c| model.can(*c)) {
+        return any.first().copied();
+    }
+    // Engines force JSON on any model, and languages are a matter of degree.
+    let forced = [Capability::StructuredOutput, Capability::Multilingual];
+    need.capabilities
+        .iter()
+        .copied()
+        .find(|c| !forced.contains(c) && !model.can(*c))
+}
+
+/// The machines of a need, or those on offer when it names none.
+pub(crate) fn machines(
+    need: &Need,
+    context: &Context<'_>,
+) -> Result<Vec<Machines>, RecommendError> {
+    if need.hosting == Some(HostingNeed::Api) {
+        return Ok(Vec::new());
+    }
+    if need.hardware.is_empty() {
+        let offered = |d: &&Device| {
+            d.price.is_some()
+                && matches!(
+                    d.kind,
+                    DeviceKind::DatacenterGpu
+                        | DeviceKind::WorkstationGpu
+                        | DeviceKind::ConsumerGpu
+                )
+        };
+        return Ok(context
+            .hardware
+            .iter()
+            .filter(offered)
+            .map(|d| Machines {
+                device: d.clone(),
+                count: MOST_OFFERED,
+                ownership: Ownership::Rented,
+                named: false,
+            })
+            .collect());
+    }
+    need.hardware
+        .iter()
+        .map(|h| {
+            let name = h.device.as_deref().unwrap_or_default();
+            let listed = context
+                .device(name)
+                .ok_or_else(|| RecommendError::UnknownDevice {
+                    field: "hardware.device",
+                    name: name.chars().take(64).collect(),
+                })?;
+            let mut device = listed.clone();
+            device.memory_gb = h.memory_gb.unwrap_or(device.memory_gb);
+            Ok(Machines {
+                device,
+                count: h.count,
+                ownership: h.ownership,
+                named: true,
+            })
+        })
+        .collect()
+}
+
+/// Engines that run on a device.
+fn runtimes(device: &Device) -> &'static [Runtime] {
+    match (device.kind, device.vendor.as_str()) {
+        (DeviceKind::Cpu, _) => &[Runtime::LlamaServer, Runtime::MistralInfer, Runtime::Ollama],
+        (DeviceKind::Unified, _) => &[Runtime::LlamaServer, Runtime::Mlx, Runtime::Ollama],
+        (DeviceKind::Edge, _) => &[Runtime::LlamaServer, Runtime::Ollama],
+        (DeviceKind::Tpu, _) => &[Runtime::Vllm],
+        (DeviceKind::Npu, "Intel") => &[Runtime::Vllm],
+        (DeviceKind::Npu, _) => &[],
+        (_, "NVIDIA") if device.compute_capability.is_some_and(|c| c < 7.0) => {
+            &[Runtime::LlamaServer, Runtime::Ollama]
+        }
+        (_, "NVIDIA") => &[
+            Runtime::Vllm,
+            Runtime::LlamaServer,
+            Runtime::Sglang,
+            Runtime::TensorrtLlm,
+            Runtime::Ollama,
+        ],
+        (_, "AMD") => &[
+            Runtime::Vllm,
+            Runtime::LlamaServer,
+            Runtime::Sglang,
+            Runtime::Ollama,
+        ],
+        _ => &[Runtime::LlamaServer, Runtime::Ollama],
+    }
+}
+
+const GGUF: &[Precision] = &[
+    Precision::Q8_0,
+    Precision::Q6K,
+    Precision::Q5KM,
+    Precision::Q4KM,
+    Precision::Q3KM,
+];
+
+/// Precisions that an engine can take a model's released weights to on a device.
+fn precisions(model: &CatalogModel, device: &Device, runtime: Runtime) -> Vec<Precision> {
+    let native = model
+        .native_precision
+        .as_ref()
+        .map_or(Precision::Bf16, |n| n.value);
+    match runtime {
+        Runtime::LlamaServer | Runtime::Ollama => {
+            // llama.cpp has no kernels for indexed attention.
+            let known = !matches!(model.spec(), Ok(Some(s)) if s.architecture == Architecture::MistralLarge4);
+            if known { GGUF.to_vec() } else { Vec::new() }
+        }
+        Runtime::Mlx => vec![Precision::Mlx4],
+        // Its files are 16-bit; published 8-bit ones aren't read.
+        Runtime::MistralInfer if native == Precision::Bf16 => vec![Precision::Bf16],
+        Runtime::MistralInfer => Vec::new(),
+        _ => {
+            let mut list = Vec::new();
+            if native == Precision::Bf16 {
+                list.push(if device.bf16 {
+                    Precision::Bf16
+                } else {
+                    Precision::F16
+                });
+            }
+            // Written down on the fly where the device computes in it; released in it everywhere
+            // that has the weight-only kernels (compute capability 8).
+            let weight_only = device.compute_capability.is_none_or(|c| c >= 8.0);
+            if device.tera_ops.fp8.is_some() || (native == Precision::Fp8 && weight_only) {
+                list.push(Precision::Fp8);
+            }
+            let released = model.other_precisions.iter().flat_map(|o| &o.value);
+            list.extend(
+                released
+                    .copied()
+                    .filter(|p| *p != Precision::Nvfp4 || weight_only),
+            );
+            list
+        }
+    }
+}
+
+/// Engines and precisions for a model on a device, in the order of preference between equals.
+pub(crate) fn formats(
+    model: &CatalogModel,
+    device: &Device,
+    need: &Need,
+) -> Vec<(Runtime, Precision)> {
+    let vision = need.task == Some(Task::Vision) || need.capabilities.contains(&Capability::Vision);
+    let audio = need.task == Some(Task::Transcribe);
+    let mut list = Vec::new();
+    for &runtime in runtimes(device) {
+        let asked = match need.runtime {
+            Some(r) => r == runtime,
+            // One engine of each kind stands for those like it.
+            None => !matches!(
+                runtime,
+                Runtime::Sglang | Runtime::TensorrtLlm | Runtime::Ollama
+            ),
+        };
+        let sees = !(vision && runtime == Runtime::MistralInfer);
+        let hears = !audio || runtime == Runtime::Vllm;
+        if !(asked && sees && hears) {
+            continue;
+        }
+        for precision in precisions(model, device, runtime) {
+            if need.precision.is_none_or(|p| p == precision) {
+                list.push((runtime, precision));
+            }
+        }
+        // AWQ and GPTQ weights are made by others; they are offered when asked for.
+        if let Some(p @ (Precision::Awq | Precision::Gptq)) = need.precision
+            && matches!(runtime, Runtime::Vllm | Runtime::Sglang)
+        {
+            list.push((runtime, p));
+        }
+    }
+    list
+}
+
+/// Ways to lay a model over at most `most` devices: cut over a power of two, in whole copies.
+pub(crate) fn layouts(most: u32) -> Vec<(u32, u32)> {
+    let mut list = Vec::new();
+    let mut counts: Vec<u32> = (0..13).map(|p| 1u32 << p).filter(|n| *n <= most).collect();
+    if !counts.contains(&most) {
+        counts.push(most);
+    }
+    for &count in &counts {
+        let mut cut = 1;
+        while cut <= count.min(16) {
+            if count % cut == 0 {
+                list.push((count, cut));
+            }
+            cut *= 2;
+        }
+    }
+    list
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn layouts_are_copies_of_powers_of_two() {
+        assert_eq!(layouts(1), [(1, 1)]);
+        assert_eq!(layouts(2), [(1, 1), (2, 1), (2, 2)]);
+        assert_eq!(layouts(3), [(1, 1), (2, 1), (2, 2), (3, 1)]);
+        assert!(layouts(8).contains(&(8, 4)));
+    }
+
+    #[test]
+    fn engines_take_what_they_can_load() {
+        let context = Context::embedded("2026-11-23");
+        let model = |id: &str| context.catalog.get(id).unwrap_or_else(|| panic!("{id}"));
+        let device = |name: &str| context.device(name).unwrap_or_else(|| panic!("{name}"));
+        let need = Need::default();
+        let on = |id: &str, name: &str| formats(model(id), device(name), &need);
+        assert!(on("mistral-7b-v0.3", "L4").contains(&(Runtime::Vllm, Precision::Bf16)));
+        assert!(on("mistral-7b-v0.3", "T4").contains(&(Runtime::Vllm, Precision::F16)));
+        assert!(
+            !on("mistral-7b-v0.3", "T4")
+                .iter()
+                .any(|f| f.1 == Precision::Bf16)
+        );
+        assert!(on("ministral-3-8b", "A100").contains(&(Runtime::Vllm, Precision::Fp8)));
+        assert!(
+            !on("ministral-3-8b", "T4")
+                .iter()
+                .any(|f| f.0 == Runtime::Vllm)
+        );
+        assert!(on("mistral-large-4", "H100").iter().all(|f| !f.1.is_gguf()));
+        assert_eq!(
+            on("mistral-7b-v0.3", "M4 Pro").last(),
+            Some(&(Runtime::Mlx, Precision::Mlx4))
+        );
+    }
+}

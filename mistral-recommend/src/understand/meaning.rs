@@ -1,0 +1,466 @@
+//! What an amount means.
+
+use mistral_core::need::Need;
+
+use super::Notes;
+use super::amounts::{Amount, Around, Period, period_per_month};
+use super::pieces::Piece;
+use crate::RecommendError;
+
+/// US dollars a euro and a pound, rounded; the rate is among the assumptions.
+const USD_PER_EUR: f64 = 1.15;
+const USD_PER_GBP: f64 = 1.33;
+/// Tokens of a page of text.
+const TOKENS_PER_PAGE: f64 = 600.0;
+
+const MONEY: &[&str] = &[
+    "$", "€", "£", "eur", "euro", "euros", "usd", "dollar", "dollars", "bucks", "gbp", "pounds",
+];
+const TIME: &[&str] = &[
+    "ms",
+    "millisecond",
+    "milliseconds",
+    "millisecondes",
+    "s",
+    "sec",
+    "secs",
+    "second",
+    "seconds",
+    "seconde",
+    "secondes",
+    "minute",
+    "minutes",
+    "min",
+];
+const TOKENS: &[&str] = &["token", "tokens", "tok", "tks", "jeton", "jetons"];
+const PEOPLE: &[&str] = &[
+    "user",
+    "users",
+    "people",
+    "person",
+    "persons",
+    "employees",
+    "employee",
+    "developers",
+    "devs",
+    "developer",
+    "engineers",
+    "customers",
+    "clients",
+    "students",
+    "colleagues",
+    "seats",
+    "agents",
+    "readers",
+    "analysts",
+    "lawyers",
+    "doctors",
+    "utilisateur",
+    "utilisateurs",
+    "utilisatrices",
+    "personnes",
+    "employes",
+    "salaries",
+    "developpeurs",
+    "ingenieurs",
+    "collegues",
+    "collaborateurs",
+    "etudiants",
+    "eleves",
+    "conseillers",
+    "visiteurs",
+    "visitors",
+    "players",
+    "operators",
+];
+const REQUESTS: &[&str] = &[
+    "request",
+    "requests",
+    "req",
+    "reqs",
+    "queries",
+    "query",
+    "calls",
+    "messages",
+    "conversations",
+    "chats",
+    "tickets",
+    "emails",
+    "mails",
+    "questions",
+    "prompts",
+    "documents",
+    "docs",
+    "invoices",
+    "requetes",
+    "appels",
+    "courriels",
+    "demandes",
+    "factures",
+    "completions",
+    "pages",
+    "images",
+    "scans",
+    "sessions",
+    "streams",
+];
+const AT_ONCE: &[&str] = &[
+    "concurrent",
+    "concurrently",
+    "simultaneous",
+    "simultaneously",
+    "parallel",
+    "once",
+    "simultanes",
+    "simultanees",
+    "simultane",
+    "simultanement",
+    "parallele",
+    "concurrents",
+    "concurrence",
+    "concurrency",
+    "time",
+    "fois",
+    "temps",
+];
+
+/// Puts an amount where it belongs in the need; `Ok(false)` when it isn't understood.
+pub(super) fn place(
+    amount: &Amount,
+    pieces: &[Piece],
+    need: &mut Need,
+    notes: &mut Notes,
+) -> Result<bool, RecommendError> {
+    let around = Around::of(pieces, amount);
+    let unit = amount.unit.as_str();
+    if MONEY.contains(&unit) {
+        return money(amount, &around, need, notes).map(|()| true);
+    }
+    if amount.negative {
+        return Ok(false);
+    }
+    if matches!(unit, "rps" | "qps")
+        || (REQUESTS.contains(&unit) || REQUESTS.contains(&first(&around))) && !TIME.contains(&unit)
+    {
+        return requests(amount, &around, need);
+    }
+    if TIME.contains(&unit) {
+        return Ok(time(amount, &around, need));
+    }
+    if TOKENS.contains(&unit)
+        || matches!(unit, "tps" | "t" | "tok/s")
+        || (unit.is_empty() || unit == "context" || unit == "contexte")
+            && around_tokens(amount, &around)
+    {
+        return Ok(tokens(amount, &around, need));
+    }
+    if PEOPLE.contains(&unit)
+        || (AT_ONCE.contains(&unit) || unit.len() > 3) && around.follows(PEOPLE, 2)
+    {
+        return people(amount, unit, &around, need);
+    }
+    if matches!(unit, "concurrent" | "simultaneous" | "parallel") {
+        need.load.concurrency = Some(count(amount.value, "load.concurrency")?);
+        return Ok(true);
+    }
+    if matches!(unit, "page") {
+        let tokens = (amount.value * TOKENS_PER_PAGE * 1.2).min(4e9);
+        need.context_tokens = need.context_tokens.max(Some(tokens as u32));
+        notes.assume(
+            "context_tokens",
+            &format!("{} (pages of {TOKENS_PER_PAGE} tokens)", tokens as u32),
+        );
+        return Ok(true);
+    }
+    Ok(false)
+}
+
+fn first<'a>(around: &Around<'a>) -> &'a str {
+    around.after.first().copied().unwrap_or_default()
+}
+
+fn money(
+    amount: &Amount,
+    around: &Around<'_>,
+    need: &mut Need,
+    notes: &mut Notes,
+) -> Result<(), RecommendError> {
+    let value = if amount.negative {
+        -amount.value
+    } else {
+        amount.value
+    };
+    if value < 0.0 {
+        return Err(RecommendError::OutOfRange {
+            field: "budget",
+            expected: "0 or more",
+            found: value,
+        });
+    }
+    let (rate, name) = match amount.unit.as_str() {
+        "€" | "eur" | "euro" | "euros" => (USD_PER_EUR, "eur"),
+        "£" | "gbp" | "pounds" => (USD_PER_GBP, "gbp"),
+        _ => (1.0, "usd"),
+    };
+    if rate != 1.0 {
+        notes.assume(&format!("usd_per_{name}"), &rate.to_string());
+    }
+    let usd = value * rate;
+    let per_million = around.after.iter().take(5).any(|w| {
+        matches!(
+            *w,
+            "mtok" | "mtoks" | "million" | "millions" | "tokens" | "jetons"
+        )
+    });
+    let limit = |old: Option<f64>, new: f64| Some(old.map_or(new, |o| o.min(new)));
+    if per_million {
+        need.budget.usd_per_mtok = limit(need.budget.usd_per_mtok, usd);
+        return Ok(());
+    }
+    match period_per_month(around) {
+        Some(Period::Hour) => need.budget.usd_per_hour = limit(need.budget.usd_per_hour, usd),
+        Some(p) => {
+            need.budget.usd_per_month = limit(need.budget.usd_per_month, usd * p.per_month())
+        }
+        None => {
+            need.budget.usd_per_month = limit(need.budget.usd_per_month, usd);
+            let said_before = around.has(&["monthly", "mensuel", "month", "mois"]);
+            if !said_before {
+                notes.assume("budget.period", "month");
+            }
+        }
+    }
+    Ok(())
+}
+
+fn time(amount: &Amount, around: &Around<'_>, need: &mut Need) -> bool {
+    let ms = match amount.unit.as_str() {
+        "ms" | "millisecond" | "milliseconds" | "millisecondes" => amount.value,
+        "minute" | "minutes" | "min" => amount.value * 60e3,
+        _ => amount.value * 1e3,
+    };
+    let limit = |old: Option<f64>| Some(old.map_or(ms, |o| o.min(ms)));
+    let latency = &mut need.latency;
+    let token = around.has(&["token", "jeton", "tokens"]);
+    let whole = [
+        "answer",
+        "answers",
+        "complete",
+        "full",
+        "entire",
+        "whole",
+        "finish",
+        "finished",
+        "done",
+        "complete",
+        "completes",
+        "entiere",
+        "totale",
+        "total",
+    ];
+    if around.has(&["ttft"]) || token && around.has(&["first", "premier", "1st"]) {
+        latency.ttft_ms = limit(latency.ttft_ms);
+    } else if around.has(&["tpot", "itl"])
+        || token && around.has(&["per", "par", "between", "entre", "each", "/"])
+    {
+        latency.tpot_ms = limit(latency.tpot_ms);
+    } else if around.has(&whole) {
+        latency.answer_ms = limit(latency.answer_ms);
+    } else if around.has(&[
+        "latency",
+        "latence",
+        "respond",
+        "responds",
+        "response",
+        "responses",
+        "reply",
+        "replies",
+        "reponse",
+        "reponses",
+        "repondre",
+        "repond",
+        "start",
+        "under",
+        "below",
+        "within",
+        "less",
+        "than",
+        "moins",
+        "sous",
+        "max",
+        "maximum",
+        "<",
+        "wait",
+        "attente",
+        "p95",
+        "p99",
+        "p50",
+        "fast",
+        "delai",
+        "first",
+        "premier",
+        "inferieure",
+        "at",
+        "most",
+    ]) {
+        latency.ttft_ms = limit(latency.ttft_ms);
+    } else {
+        return false;
+    }
+    true
+}
+
+fn around_tokens(amount: &Amount, around: &Around<'_>) -> bool {
+    let window = ["context", "contexte", "window", "fenetre", "sequence"];
+    matches!(amount.unit.as_str(), "context" | "contexte")
+        || first(around) == "token"
+        || TOKENS.contains(&first(around))
+        || (amount.kilo || amount.value >= 1024.0)
+            && (around.follows(&window, 3)
+                || around.before.iter().take(3).any(|w| window.contains(w)))
+}
+
+fn tokens(amount: &Amount, around: &Around<'_>, need: &mut Need) -> bool {
+    let rate = matches!(amount.unit.as_str(), "tps" | "t" | "tok/s")
+        || matches!(period_per_month(around), Some(Period::Second));
+    if rate {
+        let each = around.has(&[
+            "user",
+            "users",
+            "utilisateur",
+            "each",
+            "stream",
+            "request",
+            "chacun",
+            "session",
+            "person",
+        ]);
+        let all = around.has(&[
+            "total",
+            "overall",
+            "aggregate",
+            "throughput",
+            "debit",
+            "combined",
+            "altogether",
+        ]);
+        if all && !each {
+            need.latency.tokens_per_s =
+                Some(amount.value.max(need.latency.tokens_per_s.unwrap_or(0.0)));
+        } else if amount.value > 0.0 {
+            let ms = 1e3 / amount.value;
+            need.latency.tpot_ms = Some(need.latency.tpot_ms.map_or(ms, |o| o.min(ms)));
+        }
+        return true;
+    }
+    if let Some(period) = period_per_month(around) {
+        need.load.tokens_per_month = Some(amount.value * period.per_month());
+        return true;
+    }
+    let n = token_count(amount);
+    if around.has(&[
+        "prompt",
+        "prompts",
+        "input",
+        "inputs",
+        "entree",
+        "entrees",
+        "in",
+        "question",
+        "questions",
+        "invite",
+        "invites",
+    ]) {
+        need.load.prompt_tokens = Some(n);
+    } else if around.has(&[
+        "output",
+        "outputs",
+        "answer",
+        "answers",
+        "reply",
+        "replies",
+        "sortie",
+        "sorties",
+        "reponse",
+        "reponses",
+        "generated",
+        "generate",
+        "out",
+        "completion",
+        "completions",
+    ]) {
+        need.load.output_tokens = Some(n);
+    } else {
+        need.context_tokens = need.context_tokens.max(Some(n));
+    }
+    true
+}
+
+/// `32k` tokens are 32768, `30k` are 30000: multiples of 1024 where the count of thousands is a
+/// power of two.
+fn token_count(amount: &Amount) -> u32 {
+    let thousands = amount.value / 1e3;
+    let power = thousands.fract() == 0.0
+        && (1.0..=1024.0).contains(&thousands)
+        && (thousands as u32).is_power_of_two();
+    let n = if amount.kilo && power {
+        thousands * 1024.0
+    } else {
+        amount.value
+    };
+    n.clamp(0.0, f64::from(u32::MAX)) as u32
+}
+
+fn requests(amount: &Amount, around: &Around<'_>, need: &mut Need) -> Result<bool, RecommendError> {
+    if around.has(AT_ONCE) && period_per_month(around).is_none()
+        || AT_ONCE.contains(&amount.unit.as_str())
+    {
+        need.load.concurrency = Some(count(amount.value, "load.concurrency")?);
+        return Ok(true);
+    }
+    let period = match amount.unit.as_str() {
+        "rps" | "qps" => Some(Period::Second),
+        _ => period_per_month(around),
+    };
+    let Some(period) = period else {
+        return Ok(false);
+    };
+    let a_day = amount.value * period.per_month() / Period::Day.per_month();
+    if !(a_day > 0.0 && a_day <= 1e12) {
+        return Err(RecommendError::OutOfRange {
+            field: "load.requests_per_day",
+            expected: "more than 0, at most 1e12",
+            found: a_day,
+        });
+    }
+    need.load.requests_per_day = Some(a_day);
+    Ok(true)
+}
+
+fn people(
+    amount: &Amount,
+    unit: &str,
+    around: &Around<'_>,
+    need: &mut Need,
+) -> Result<bool, RecommendError> {
+    let at_once = around.has(AT_ONCE) || AT_ONCE.contains(&unit);
+    if at_once {
+        need.load.concurrency = Some(count(amount.value, "load.concurrency")?);
+    } else {
+        need.load.users = Some(count(amount.value, "load.users")?);
+    }
+    Ok(true)
+}
+
+/// A count of people or requests that can be meant.
+fn count(value: f64, field: &'static str) -> Result<u32, RecommendError> {
+    if (1.0..=1e9).contains(&value) {
+        Ok(value.ceil() as u32)
+    } else {
+        Err(RecommendError::OutOfRange {
+            field,
+            expected: "1 to 1e9",
+            found: value,
+        })
+    }
+}

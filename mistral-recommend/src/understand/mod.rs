@@ -1,0 +1,217 @@
+//! From words to a need.
+//!
+//! A grammar of amounts, names and phrases in English and French: no model is needed, the same
+//! text gives the same need, and any text at all is survived.
+
+mod amounts;
+mod machines;
+mod meaning;
+mod names;
+mod pieces;
+mod words;
+
+use std::collections::BTreeSet;
+
+use mistral_core::need::{HostingNeed, Need, Ownership};
+use mistral_core::recommendation::Question;
+
+use crate::{Context, RecommendError};
+use pieces::{Kind, Piece};
+use words::Words;
+
+/// Longest text that is read, in characters: a page, and far more than any need.
+pub const MAX_TEXT: usize = 20_000;
+
+/// A need with what its text left open.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Understood {
+    /// The need as said.
+    pub need: Need,
+    /// What the reading itself had to assume, as `name: value`.
+    pub assumed: Vec<String>,
+    /// What the text contradicts or leaves so open that it must be asked.
+    pub question: Option<Question>,
+    /// The language to answer in.
+    pub language: Language,
+}
+
+/// The languages that are read and asked in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Language {
+    /// English.
+    English,
+    /// French.
+    French,
+}
+
+/// Assumptions, each once, in order.
+#[derive(Debug, Default)]
+struct Notes(BTreeSet<String>);
+
+impl Notes {
+    fn assume(&mut self, name: &str, value: &str) {
+        self.0.insert(format!("{name}: {value}"));
+    }
+}
+
+/// Reads a need.
+///
+/// # Errors
+/// [`RecommendError::Empty`], [`RecommendError::TooLong`], [`RecommendError::NotUnderstood`] when
+/// nothing in the text is a job, a machine, a model or a limit, and
+/// [`RecommendError::OutOfRange`] for amounts that can't be meant.
+pub fn understand(text: &str, context: &Context<'_>) -> Result<Understood, RecommendError> {
+    let found = text.chars().count();
+    if found > MAX_TEXT {
+        return Err(RecommendError::TooLong {
+            limit: MAX_TEXT,
+            found,
+        });
+    }
+    if text.trim().is_empty() {
+        return Err(RecommendError::Empty);
+    }
+    let pieces = names::recognise(pieces::cut(&pieces::fold(text)), context);
+    let language = language(&pieces);
+    let mut need = Need {
+        text: Some(text.trim().to_owned()),
+        ..Need::default()
+    };
+    let mut notes = Notes::default();
+    let words = Words::of(&pieces);
+    words::read(&words, &mut need);
+
+    let amounts = amounts::amounts(&pieces);
+    let mut used = vec![false; amounts.len()];
+    need.hardware = machines::machines(&pieces, &amounts, &mut used, context, &mut notes)?;
+    for (amount, used) in amounts.iter().zip(&mut used) {
+        if !*used {
+            *used = meaning::place(amount, &pieces, &mut need, &mut notes)?;
+        }
+    }
+    models(&pieces, &mut need);
+
+    let said = Need {
+        text: None,
+        ..need.clone()
+    };
+    if said == Need::default() {
+        return Err(RecommendError::NotUnderstood);
+    }
+    let mut question = None;
+    if words::hosting_conflict(&words) {
+        question = Some(ask_hosting(language));
+    }
+    settle_ownership(&pieces, &mut need, &mut notes);
+    settle_hosting(&mut need, &mut notes);
+    Ok(Understood {
+        need,
+        assumed: notes.0.into_iter().collect(),
+        question,
+        language,
+    })
+}
+
+/// Models that the text wants or rules out.
+fn models(pieces: &[Piece], need: &mut Need) {
+    for (i, piece) in pieces.iter().enumerate() {
+        let Kind::Model(id) = &piece.kind else {
+            continue;
+        };
+        let before = pieces[i.saturating_sub(2)..i].iter();
+        let denied = before.clone().any(|p| {
+            p.is(&[
+                "no",
+                "not",
+                "without",
+                "except",
+                "but",
+                "sauf",
+                "pas",
+                "sans",
+                "avoid",
+                "eviter",
+                "excluding",
+                "replace",
+                "remplacer",
+                "than",
+                "que",
+            ])
+        });
+        let list = if denied {
+            &mut need.excluded_models
+        } else {
+            &mut need.models
+        };
+        if !list.contains(id) {
+            list.push(id.clone());
+        }
+    }
+}
+
+fn settle_ownership(pieces: &[Piece], need: &mut Need, notes: &mut Notes) {
+    if need.hardware.is_empty() {
+        return;
+    }
+    let said = machines::ownership(pieces);
+    let ownership = match said {
+        Some(o) => o,
+        // A price an hour is a rent.
+        None if need.budget.usd_per_hour.is_some() => Ownership::Rented,
+        None => Ownership::Owned,
+    };
+    for machine in &mut need.hardware {
+        machine.ownership = ownership;
+    }
+    if said.is_none() {
+        let name = match ownership {
+            Ownership::Owned => "owned",
+            Ownership::Rented => "rented",
+        };
+        notes.assume("hardware.ownership", name);
+    }
+}
+
+/// Who names a machine means to use it.
+fn settle_hosting(need: &mut Need, notes: &mut Notes) {
+    if need.hosting.is_none() && !need.hardware.is_empty() {
+        need.hosting = Some(HostingNeed::SelfHosted);
+        notes.assume("hosting", "self_hosted");
+    }
+}
+
+fn ask_hosting(language: Language) -> Question {
+    let text = match language {
+        Language::English => {
+            "You ask for an API and for no network: may requests leave your machines?"
+        }
+        Language::French => {
+            "Vous demandez une API et l'absence de réseau : les requêtes peuvent-elles quitter vos machines ?"
+        }
+    };
+    Question {
+        topic: "constraint_conflict".to_owned(),
+        text: text.to_owned(),
+    }
+}
+
+fn language(pieces: &[Piece]) -> Language {
+    const FRENCH: &[&str] = &[
+        "le", "la", "les", "un", "une", "des", "du", "pour", "avec", "sur", "je", "mon", "ma",
+        "mes", "nous", "notre", "moins", "par", "mois", "et", "en", "est", "sans", "jour",
+        "besoin", "veux", "qui", "dans", "au", "aux", "quel", "quelle",
+    ];
+    const ENGLISH: &[&str] = &[
+        "the", "a", "an", "for", "with", "on", "my", "our", "we", "need", "under", "per", "month",
+        "and", "in", "is", "without", "day", "want", "that", "to", "of", "which", "what", "i",
+    ];
+    let count = |words: &[&str]| pieces.iter().filter(|p| p.is(words)).count();
+    if count(FRENCH) > count(ENGLISH) {
+        Language::French
+    } else {
+        Language::English
+    }
+}
+
+#[cfg(test)]
+mod tests;

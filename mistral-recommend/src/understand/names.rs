@@ -1,0 +1,65 @@
+//! Finds devices and models by name.
+
+use super::pieces::{Kind, Piece};
+use crate::Context;
+
+/// Longest name, in pieces.
+const LONGEST: usize = 8;
+
+/// Names that are ordinary words too.
+const WORDS: &[&str] = &["ocr", "devstralsmall"];
+
+/// Replaces the pieces of a name by one piece that says what it names; longest names first.
+pub(super) fn recognise(pieces: Vec<Piece>, context: &Context<'_>) -> Vec<Piece> {
+    let mut out: Vec<Piece> = Vec::with_capacity(pieces.len());
+    let mut i = 0;
+    while i < pieces.len() {
+        let most = LONGEST.min(pieces.len() - i);
+        let found = (1..=most)
+            .rev()
+            .find_map(|n| named(&pieces[i..i + n], &out, context).map(|k| (n, k)));
+        match found {
+            Some((n, kind)) => {
+                let text = joined(&pieces[i..i + n]);
+                out.push(Piece { text, kind });
+                i += n;
+            }
+            None => {
+                out.push(pieces[i].clone());
+                i += 1;
+            }
+        }
+    }
+    out
+}
+
+fn joined(pieces: &[Piece]) -> String {
+    let texts: Vec<&str> = pieces.iter().map(|p| p.text.as_str()).collect();
+    texts.join(" ")
+}
+
+fn named(run: &[Piece], before: &[Piece], context: &Context<'_>) -> Option<Kind> {
+    let connects = |p: &Piece| p.kind != Kind::Sign || p.is(&["-", "+", "/", "("]);
+    let ends = |p: &Piece| p.kind == Kind::Sign;
+    if ends(&run[0]) || (run.len() > 1 && ends(&run[run.len() - 1])) || !run.iter().all(connects) {
+        return None;
+    }
+    let text = joined(run);
+    let compact: String = text.chars().filter(|c| c.is_alphanumeric()).collect();
+    if compact.len() < 2 || WORDS.contains(&compact.as_str()) {
+        return None;
+    }
+    if let Some(model) = context.catalog.find(&text) {
+        return Some(Kind::Model(model.id.clone()));
+    }
+    let device = |name: &str| context.device(name).map(|d| Kind::Device(d.name.clone()));
+    let singular = text.strip_suffix('s').unwrap_or(&text);
+    let kind = device(&text).or_else(|| device(singular))?;
+    // A bare number such as 4090 names a card only where a card is spoken of.
+    let bare = singular.bytes().all(|b| b.is_ascii_digit());
+    let introduced = before.last().is_some_and(|p| {
+        p.is(&["a", "an", "one", "two", "my", "our", "the", "un", "une", "deux", "ma", "mon", "la", "x", "dual", "single", "on", "sur", "with", "avec"])
+            || matches!(&p.kind, Kind::Number { value, suffix } if *value <= 64.0 && matches!(suffix.as_str(), "" | "x"))
+    });
+    (!bare || introduced || text.ends_with('s')).then_some(kind)
+}

@@ -1,0 +1,219 @@
+//! A text as pieces: words, numbers and signs, without case and accents.
+
+/// One piece of a text.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Piece {
+    /// Lower case, without accents.
+    pub(super) text: String,
+    /// What it is.
+    pub(super) kind: Kind,
+}
+
+/// What a piece is.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Kind {
+    /// Letters, perhaps with digits after them (`a100`).
+    Word,
+    /// A number with the letters glued to it (`24gb` is 24 and `gb`).
+    Number {
+        /// Its value.
+        value: f64,
+        /// The letters.
+        suffix: String,
+    },
+    /// A sign that means something: a currency, a comparison, a full stop.
+    Sign,
+    /// A device of the table.
+    Device(String),
+    /// A model of the catalogue.
+    Model(String),
+}
+
+impl Piece {
+    pub(super) fn is(&self, words: &[&str]) -> bool {
+        words.contains(&self.text.as_str())
+    }
+}
+
+/// Lower case, accents removed, typographic signs replaced by plain ones.
+pub(super) fn fold(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars().flat_map(char::to_lowercase) {
+        match c {
+            'à' | 'â' | 'ä' | 'á' | 'ã' => out.push('a'),
+            'é' | 'è' | 'ê' | 'ë' => out.push('e'),
+            'î' | 'ï' | 'í' => out.push('i'),
+            'ô' | 'ö' | 'ó' => out.push('o'),
+            'ù' | 'û' | 'ü' | 'ú' => out.push('u'),
+            'ç' => out.push('c'),
+            'œ' => out.push_str("oe"),
+            '×' => out.push('x'),
+            '’' | '‘' | '`' => out.push('\''),
+            '–' | '—' | '‑' | '−' => out.push('-'),
+            '≤' => out.push('<'),
+            '≥' => out.push('>'),
+            '\u{a0}' | '\u{202f}' | '\u{2009}' => out.push(' '),
+            // Combining accents of decomposed text.
+            '\u{300}'..='\u{36f}' => {}
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+/// Cuts a folded text.
+pub(super) fn cut(folded: &str) -> Vec<Piece> {
+    let chars: Vec<char> = folded.chars().collect();
+    let mut pieces = Vec::new();
+    let mut i = 0;
+    while i < chars.len() {
+        let c = chars[i];
+        if c.is_alphanumeric() {
+            let start = i;
+            while i < chars.len() && continues(&chars, i) {
+                i += 1;
+            }
+            pieces.push(word_or_number(chars[start..i].iter().collect()));
+        } else {
+            if "$€£<>/%;.,:?!+-(".contains(c) {
+                pieces.push(Piece {
+                    text: c.to_string(),
+                    kind: Kind::Sign,
+                });
+            }
+            i += 1;
+        }
+    }
+    join_thousands(pieces)
+}
+
+fn continues(chars: &[char], i: usize) -> bool {
+    let digit = |i: usize| chars.get(i).is_some_and(char::is_ascii_digit);
+    chars[i].is_alphanumeric()
+        || (matches!(chars[i], '.' | ',') && i > 0 && digit(i - 1) && digit(i + 1))
+}
+
+fn word_or_number(text: String) -> Piece {
+    let digits = text
+        .find(|c: char| !c.is_ascii_digit() && c != '.' && c != ',')
+        .unwrap_or(text.len());
+    let kind = match number(&text[..digits]) {
+        Some(value) => Kind::Number {
+            value,
+            suffix: text[digits..].to_owned(),
+        },
+        None => Kind::Word,
+    };
+    Piece { text, kind }
+}
+
+/// `1,000` and `1.000.000` are thousands; `0,5`, `1.5` and `1.000` alone are decimal, except a
+/// comma before exactly three digits.
+fn number(text: &str) -> Option<f64> {
+    if text.is_empty() || text.len() > 40 {
+        return None;
+    }
+    let commas = text.matches(',').count();
+    let dots = text.matches('.').count();
+    let groups = |sep: char| {
+        let mut parts = text.split(sep);
+        let first = parts.next().unwrap_or_default();
+        (1..=3).contains(&first.len()) && first != "0" && parts.all(|p| p.len() == 3)
+    };
+    let plain = if commas > 0 && dots > 0 {
+        // The last separator is the decimal one.
+        match text.rfind(',') > text.rfind('.') {
+            true => text.replace('.', "").replace(',', "."),
+            false => text.replace(',', ""),
+        }
+    } else if commas > 0 && groups(',') {
+        text.replace(',', "")
+    } else if dots > 1 && groups('.') {
+        text.replace('.', "")
+    } else {
+        text.replace(',', ".")
+    };
+    plain.parse::<f64>().ok().filter(|v| v.is_finite())
+}
+
+/// Joins `8 000` and `1 200 000`: one to three digits, then groups of three.
+fn join_thousands(pieces: Vec<Piece>) -> Vec<Piece> {
+    let mut out: Vec<Piece> = Vec::with_capacity(pieces.len());
+    // Whether the last piece is itself a joined number, which takes further groups.
+    let mut open = false;
+    for piece in pieces {
+        let digits = piece.text.bytes().take_while(u8::is_ascii_digit).count();
+        let joined = match (out.last_mut(), &piece.kind) {
+            (Some(last), Kind::Number { value: low, suffix })
+                if digits == 3 && low.fract() == 0.0 =>
+            {
+                let plain =
+                    last.text.bytes().all(|b| b.is_ascii_digit()) && !last.text.starts_with('0');
+                match &last.kind {
+                    Kind::Number { value, .. } if plain && (open || last.text.len() <= 3) => {
+                        let value = value * 1000.0 + low;
+                        last.text.push_str(&piece.text);
+                        last.kind = Kind::Number {
+                            value,
+                            suffix: suffix.clone(),
+                        };
+                        true
+                    }
+                    _ => false,
+                }
+            }
+            _ => false,
+        };
+        open = joined;
+        if !joined {
+            out.push(piece);
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn numbers(text: &str) -> Vec<(f64, String)> {
+        cut(&fold(text))
+            .into_iter()
+            .filter_map(|p| match p.kind {
+                Kind::Number { value, suffix } => Some((value, suffix)),
+                _ => None,
+            })
+            .collect()
+    }
+
+    #[test]
+    fn numbers_of_both_languages() {
+        for (text, expected) in [
+            ("1,000", vec![(1000.0, "")]),
+            ("0,5 €", vec![(0.5, "")]),
+            ("1.5k", vec![(1.5, "k")]),
+            ("8 000 utilisateurs", vec![(8000.0, "")]),
+            ("8\u{202f}000 €", vec![(8000.0, "")]),
+            ("1 200 000 tokens", vec![(1_200_000.0, "")]),
+            ("24GB and 32k", vec![(24.0, "gb"), (32.0, "k")]),
+            ("1.234,5", vec![(1234.5, "")]),
+            ("1,234.5", vec![(1234.5, "")]),
+            ("two 4090 500 euros", vec![(4090.0, ""), (500.0, "")]),
+        ] {
+            let expected: Vec<(f64, String)> = expected
+                .into_iter()
+                .map(|(v, s)| (v, s.to_owned()))
+                .collect();
+            assert_eq!(numbers(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn words_lose_case_and_accents() {
+        let words: Vec<String> = cut(&fold("Génération d’œuvres, A100 ≤ 3"))
+            .into_iter()
+            .map(|p| p.text)
+            .collect();
+        assert_eq!(words, ["generation", "d", "oeuvres", ",", "a100", "<", "3"]);
+    }
+}

@@ -1,0 +1,293 @@
+use mistral_core::need::{HostingNeed, LicenceNeed, Need, Ownership, Priority, Task};
+use mistral_core::plan::Runtime;
+use mistral_core::precision::Precision;
+
+use super::*;
+
+fn read(text: &str) -> Need {
+    understand(text, &Context::embedded("2026-11-23"))
+        .unwrap_or_else(|e| panic!("{text}: {e}"))
+        .need
+}
+
+fn close(a: Option<f64>, b: f64) -> bool {
+    a.is_some_and(|a| (a - b).abs() <= 1e-6 * b.abs().max(1.0))
+}
+
+#[test]
+fn the_whole_sentence_of_the_design() {
+    let need = read("a support bot on two L4 cards, under 300 ms to first token, 500 €/month");
+    assert_eq!(need.task, Some(Task::Chat));
+    assert_eq!(need.hardware.len(), 1);
+    assert_eq!(
+        (need.hardware[0].device.as_deref(), need.hardware[0].count),
+        (Some("L4"), 2)
+    );
+    assert_eq!(need.latency.ttft_ms, Some(300.0));
+    assert!(close(need.budget.usd_per_month, 575.0), "{:?}", need.budget);
+}
+
+#[test]
+fn jobs() {
+    for (text, task) in [
+        ("a chatbot for my bakery", Task::Chat),
+        ("code completion in my editor", Task::Fim),
+        ("autocomplete (FIM) for VS Code", Task::Fim),
+        (
+            "an assistant that helps our team write Python code",
+            Task::Code,
+        ),
+        ("an agent that calls tools", Task::Agents),
+        ("OCR of scanned invoices", Task::Ocr),
+        ("answer questions about images", Task::Vision),
+        (
+            "solve maths olympiad problems with reasoning",
+            Task::Reasoning,
+        ),
+        ("RAG over our wiki", Task::Rag),
+        ("résumer de longs rapports", Task::Summarise),
+        ("traduction de l'anglais vers le français", Task::Translate),
+        ("classify tickets by sentiment", Task::Extract),
+        ("transcrire des réunions audio", Task::Transcribe),
+        ("embeddings for semantic search", Task::Embed),
+        ("text to speech", Task::Speech),
+        ("modération de commentaires", Task::Moderate),
+        ("un assistant pour le service client", Task::Chat),
+    ] {
+        assert_eq!(read(text).task, Some(task), "{text}");
+    }
+    assert_eq!(read("a chatbot, no vision needed").task, Some(Task::Chat));
+}
+
+#[test]
+fn machines_by_name_number_and_memory() {
+    for (text, device, count, memory) in [
+        ("chat on a single H100", "H100-SXM", 1, None),
+        ("chat on 4x A100 80GB", "A100-80GB-SXM", 4, None),
+        ("chat on 2 x RTX 4090", "RTX 4090", 2, None),
+        ("chat on two 4090s", "RTX 4090", 2, None),
+        ("deux L4 pour un chatbot", "L4", 2, None),
+        ("un chatbot sur 8 H200", "H200-SXM", 8, None),
+        ("chat on A100 40GB", "A100-40GB-SXM", 1, None),
+        ("chat, H100 x4", "H100-SXM", 4, None),
+        ("a pair of L40S for chat", "L40S", 2, None),
+        (
+            "chat on my laptop with 16 GB",
+            "Core i9-13900K DDR5-6400",
+            1,
+            Some(16.0),
+        ),
+        (
+            "un chat sur mon PC portable avec 16 Go de RAM",
+            "Core i9-13900K DDR5-6400",
+            1,
+            Some(16.0),
+        ),
+        ("chat on a 24 GB GPU", "L4", 1, None),
+        ("chat with 8GB VRAM card", "RTX 2080", 1, None),
+        ("M4 Pro with 24 GB, coding", "Apple M4 Pro", 1, Some(24.0)),
+        ("MacBook with 32GB, chat", "Apple M4", 1, None),
+        ("Raspberry Pi 5, chat", "Raspberry Pi 5 8GB", 1, None),
+        (
+            "CPU only, 64 GB of RAM, chat",
+            "Core i9-13900K DDR5-6400",
+            1,
+            Some(64.0),
+        ),
+    ] {
+        let need = read(text);
+        let h = need
+            .hardware
+            .first()
+            .unwrap_or_else(|| panic!("{text}: no machine"));
+        assert_eq!(
+            (h.device.as_deref(), h.count, h.memory_gb),
+            (Some(device), count, memory),
+            "{text}"
+        );
+    }
+    assert!(read("summarise 40 GB of data").hardware.is_empty());
+    assert_eq!(
+        read("chat on 2 rented L4 in the cloud").hardware[0].ownership,
+        Ownership::Rented
+    );
+    assert_eq!(
+        read("chat on my two L4").hardware[0].ownership,
+        Ownership::Owned
+    );
+}
+
+#[test]
+fn money() {
+    for (text, usd) in [
+        ("chat for $500/month", 500.0),
+        ("chat, 500 dollars a month", 500.0),
+        ("chat pour 200 € par mois", 230.0),
+        ("chat, budget 2k€ per month", 2300.0),
+        ("chat under $12,000 per year", 1000.0),
+        ("chat, max 1 000 euros par mois", 1150.0),
+        ("chat, budget of $300", 300.0),
+    ] {
+        assert!(
+            close(read(text).budget.usd_per_month, usd),
+            "{text}: {:?}",
+            read(text).budget
+        );
+    }
+    assert!(close(read("chat for $2/hour").budget.usd_per_hour, 2.0));
+    assert!(close(
+        read("chat at $0.5 per million tokens").budget.usd_per_mtok,
+        0.5
+    ));
+}
+
+#[test]
+fn limits_on_time() {
+    for (text, ms) in [
+        ("chat, first token under 300ms", 300.0),
+        ("chat, TTFT < 0.5 s", 500.0),
+        ("chat, premier token en moins de 2 secondes", 2000.0),
+        ("chat, latency below 200 ms", 200.0),
+        ("chat, responds within 1 second", 1000.0),
+    ] {
+        assert!(
+            close(read(text).latency.ttft_ms, ms),
+            "{text}: {:?}",
+            read(text).latency
+        );
+    }
+    assert!(close(read("chat, 50 ms per token").latency.tpot_ms, 50.0));
+    assert!(close(
+        read("chat at 40 tokens/s per user").latency.tpot_ms,
+        25.0
+    ));
+    assert!(close(
+        read("chat, 2000 tokens per second in total")
+            .latency
+            .tokens_per_s,
+        2000.0
+    ));
+    assert!(close(
+        read("chat, the complete answer in 5 seconds")
+            .latency
+            .answer_ms,
+        5000.0
+    ));
+}
+
+#[test]
+fn load_and_context() {
+    assert_eq!(read("chat for 50 users").load.users, Some(50));
+    assert_eq!(
+        read("chat for 200 concurrent users").load.concurrency,
+        Some(200)
+    );
+    assert_eq!(
+        read("chat, 30 utilisateurs simultanés").load.concurrency,
+        Some(30)
+    );
+    assert_eq!(
+        read("chat, 20 requests at the same time").load.concurrency,
+        Some(20)
+    );
+    assert!(close(
+        read("chat, 10k requests per day").load.requests_per_day,
+        10_000.0
+    ));
+    assert!(close(
+        read("chat, 5 requests per second").load.requests_per_day,
+        432_000.0
+    ));
+    assert!(close(
+        read("chat, 5 million tokens a month").load.tokens_per_month,
+        5e6
+    ));
+    assert_eq!(read("chat with 32k context").context_tokens, Some(32_768));
+    assert_eq!(
+        read("chat, context of 100k tokens").context_tokens,
+        Some(100_000)
+    );
+    assert_eq!(read("chat, contexte de 128k").context_tokens, Some(131_072));
+    assert_eq!(
+        read("chat, prompts of 2000 tokens").load.prompt_tokens,
+        Some(2000)
+    );
+    assert_eq!(
+        read("chat, answers of 500 tokens").load.output_tokens,
+        Some(500)
+    );
+    assert_eq!(
+        read("summarise 100-page reports").context_tokens,
+        Some(72_000)
+    );
+}
+
+#[test]
+fn conditions_and_wishes() {
+    assert_eq!(
+        read("chat, fully offline").hosting,
+        Some(HostingNeed::Offline)
+    );
+    assert_eq!(read("chat through the API").hosting, Some(HostingNeed::Api));
+    assert_eq!(
+        read("un chat auto-hébergé").hosting,
+        Some(HostingNeed::SelfHosted)
+    );
+    let licence = read("chat, Apache licence, commercial").licence;
+    assert_eq!(
+        licence,
+        LicenceNeed {
+            commercial: Some(true),
+            open_source: Some(true),
+            open_weights: None
+        }
+    );
+    assert_eq!(
+        read("chat for research only").licence.commercial,
+        Some(false)
+    );
+    assert_eq!(read("cheapest chat").priorities, [Priority::Cost]);
+    assert_eq!(
+        read("le chat le moins cher et rapide").priorities,
+        [Priority::Cost, Priority::Speed]
+    );
+    assert_eq!(read("chat with vLLM in fp8").runtime, Some(Runtime::Vllm));
+    assert_eq!(
+        read("chat with vLLM in fp8").precision,
+        Some(Precision::Fp8)
+    );
+    assert_eq!(read("run Mixtral 8x7B on an H100").models, ["mixtral-8x7b"]);
+    assert_eq!(
+        read("chat, but not Mixtral 8x7B").excluded_models,
+        ["mixtral-8x7b"]
+    );
+    assert_eq!(read("a chat in French and German").languages, ["fr", "de"]);
+}
+
+#[test]
+fn what_is_no_need_is_said_so() {
+    let context = Context::embedded("2026-11-23");
+    let code = |text: &str| {
+        understand(text, &context)
+            .map(|_| "understood")
+            .unwrap_or_else(|e| e.code())
+    };
+    for (text, expected) in [
+        ("", "empty_need"),
+        ("  \n", "empty_need"),
+        ("asdf qwer zxcv", "not_understood"),
+        ("💥💥💥", "not_understood"),
+        ("chat for 0 users", "out_of_range"),
+        ("chat for -$500 per month", "out_of_range"),
+        ("chat on 0 L4", "out_of_range"),
+        ("chat on 99999 H100", "out_of_range"),
+    ] {
+        assert_eq!(code(text), expected, "{text}");
+    }
+    assert_eq!(code(&"a".repeat(MAX_TEXT + 1)), "too_long");
+    let both = understand("offline chat through the API", &context).expect("understood");
+    assert_eq!(
+        both.question.map(|q| q.topic).as_deref(),
+        Some("constraint_conflict")
+    );
+}
