@@ -35,6 +35,7 @@ mod norm;
 mod rope;
 mod sample;
 mod scale;
+mod simd;
 mod swiglu;
 #[doc(hidden)]
 pub mod testkit;
@@ -46,7 +47,7 @@ pub use attention::{
 };
 pub use cpu::{Cpu, Isa, IsaStatus, available};
 pub use error::KernelError;
-pub use linear::{LinearScratch, linear, linear_many};
+pub use linear::{LinearScratch, MAX_OUTPUTS, linear, linear_many};
 pub use matrix::{Matrix, WeightData};
 pub use moe::{
     ExpertLoad, ExpertWeights, ExpertsScratch, Router, Routing, Scoring, experts, route,

@@ -27,6 +27,26 @@ pub struct IsaStatus {
     pub chosen: bool,
 }
 
+/// An instruction set that was found on this processor: whoever holds one may use it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Live(Isa);
+
+impl Live {
+    /// The best set of this processor.
+    pub(super) fn best() -> Self {
+        Self(Isa::best())
+    }
+
+    /// A named set, if it is there.
+    pub(super) fn find(isa: Isa) -> Result<Self, KernelError> {
+        isa.check().map(|()| Self(isa))
+    }
+
+    pub(crate) fn isa(self) -> Isa {
+        self.0
+    }
+}
+
 impl std::fmt::Display for Isa {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(self.name())
@@ -59,7 +79,7 @@ impl Isa {
     }
 
     /// Fails with the first missing feature.
-    pub(crate) fn check(self) -> Result<(), KernelError> {
+    fn check(self) -> Result<(), KernelError> {
         match self.missing().first() {
             None => Ok(()),
             Some(missing) => Err(KernelError::IsaUnavailable { isa: self, missing }),

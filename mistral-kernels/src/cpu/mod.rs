@@ -3,6 +3,7 @@
 mod isa;
 mod pool;
 
+pub(crate) use isa::Live;
 pub use isa::{Isa, IsaStatus, available};
 pub(crate) use pool::SharedMut;
 
@@ -17,7 +18,7 @@ use pool::Pool;
 #[derive(Debug)]
 pub struct Cpu {
     pool: Pool,
-    isa: Isa,
+    live: Live,
 }
 
 impl Cpu {
@@ -26,7 +27,7 @@ impl Cpu {
     pub fn new(threads: usize) -> Self {
         Self {
             pool: Pool::new(threads),
-            isa: Isa::best(),
+            live: Live::best(),
         }
     }
 
@@ -35,10 +36,10 @@ impl Cpu {
     /// # Errors
     /// [`KernelError::IsaUnavailable`] when the processor lacks a feature that `isa` needs.
     pub fn with_isa(threads: usize, isa: Isa) -> Result<Self, KernelError> {
-        isa.check()?;
+        let live = Live::find(isa)?;
         Ok(Self {
             pool: Pool::new(threads),
-            isa,
+            live,
         })
     }
 
@@ -51,7 +52,12 @@ impl Cpu {
     /// The instruction set in use.
     #[must_use]
     pub fn isa(&self) -> Isa {
-        self.isa
+        self.live.isa()
+    }
+
+    /// The proof of it, for kernels.
+    pub(crate) fn live(&self) -> Live {
+        self.live
     }
 
     /// Runs `work(task, thread)` for every task; see [`Pool::run`].

@@ -287,6 +287,28 @@ impl<'a, T> SharedMut<'a, T> {
         }
     }
 
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// The start, for kernels that write strided parts.
+    pub(crate) fn as_ptr(&self) -> *mut T {
+        self.start
+    }
+
+    /// One part, for reading.
+    ///
+    /// # Panics
+    /// When the range isn't inside the slice.
+    ///
+    /// # Safety
+    /// Nobody writes to the part while it is alive.
+    pub(crate) unsafe fn read(&self, range: Range<usize>) -> &'a [T] {
+        assert!(range.start <= range.end && range.end <= self.len);
+        // SAFETY: inside the slice by the assertion; not written by this function's contract.
+        unsafe { std::slice::from_raw_parts(self.start.add(range.start), range.len()) }
+    }
+
     /// One part.
     ///
     /// # Panics

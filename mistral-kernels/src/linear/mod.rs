@@ -1,25 +1,40 @@
 //! `y = x · Wᵀ` for float weights.
 
+mod dot;
+mod gemm;
+mod pack;
+mod product;
+mod tile;
+
+pub(crate) use product::{Buffers, OutRows, Product, Rows, run};
+
+use crate::cpu::SharedMut;
 use crate::error::{check_len, check_rows};
-use crate::{Cpu, KernelError, Matrix, WeightData};
+use crate::{Cpu, KernelError, Matrix};
+
+/// Tokens that are packed at once: enough to hide the packing of the weights, few enough for
+/// their share of a panel's steps to stay in a second-level cache.
+const CHUNK: usize = 512;
 
 /// Memory that products work in; sized once, reused by every call.
 #[derive(Debug)]
 pub struct LinearScratch {
-    max_tokens: usize,
+    chunk: usize,
     max_cols: usize,
+    buffers: Buffers,
 }
 
 impl LinearScratch {
     /// Room for products of weights with up to `max_cols` inputs.
     ///
-    /// More than `max_tokens` tokens are allowed in a call: they are worked on in chunks of it.
+    /// More than `max_tokens` tokens are allowed in a call: they are worked on in chunks.
     #[must_use]
     pub fn new(threads: usize, max_tokens: usize, max_cols: usize) -> Self {
-        let _ = threads;
+        let chunk = max_tokens.clamp(1, CHUNK);
         Self {
-            max_tokens: max_tokens.max(1),
+            chunk,
             max_cols,
+            buffers: Buffers::new(threads, chunk, max_cols),
         }
     }
 }
@@ -31,7 +46,7 @@ impl LinearScratch {
 /// product below 2⁻⁸; sums stay f32).
 ///
 /// # Errors
-/// When a length doesn't fit the matrix, or the scratch was made for fewer columns.
+/// When a length doesn't fit the matrix, or the scratch was made for fewer columns or threads.
 pub fn linear(
     cpu: &Cpu,
     w: &Matrix<'_>,
@@ -45,58 +60,88 @@ pub fn linear(
 /// Several products of the same input in one fork-join (queries, keys and values; gate and up).
 ///
 /// # Errors
-/// As [`linear`].
+/// As [`linear`], and when there are more than [`MAX_OUTPUTS`] of them.
 pub fn linear_many(
     cpu: &Cpu,
     outs: &mut [(&Matrix<'_>, &mut [f32])],
     x: &[f32],
     scratch: &mut LinearScratch,
 ) -> Result<(), KernelError> {
-    for (w, y) in outs.iter() {
-        let t = check_rows("linear", "x", x.len(), w.cols())?;
-        check_len("linear", "y", y.len(), t * w.rows())?;
-        if w.cols() > scratch.max_cols {
-            return Err(KernelError::Scratch {
-                op: "linear",
-                what: "columns",
-                needed: w.cols(),
-                capacity: scratch.max_cols,
-            });
-        }
-    }
-    let _ = scratch.max_tokens;
-    for (w, y) in outs.iter_mut() {
-        let (rows, cols) = (w.rows(), w.cols());
-        let y = crate::cpu::SharedMut::new(y);
-        cpu.run_ranges(rows, 8, &|range| {
-            for r in range {
-                for (t, x) in x.chunks_exact(cols).enumerate() {
-                    // SAFETY: each row of W belongs to one task, and so does its column of y.
-                    #[expect(unsafe_code, reason = "tasks write disjoint columns of y")]
-                    let out = unsafe { y.slice(t * rows + r..t * rows + r + 1) };
-                    out[0] = dot(&w.data(), r * cols, x);
-                }
-            }
+    let t = check(cpu, outs, x, scratch)?;
+    let Some((first, _)) = outs.first() else {
+        return Ok(());
+    };
+    let cols = first.cols();
+    let weights: [Option<Matrix<'_>>; MAX_OUTPUTS] =
+        std::array::from_fn(|i| outs.get(i).map(|(w, _)| **w));
+    let mut ys = outs.iter_mut();
+    let ys: [Option<SharedMut<'_, f32>>; MAX_OUTPUTS] =
+        std::array::from_fn(|_| ys.next().map(|(_, y)| SharedMut::new(y)));
+    let weights = weights.iter().flatten();
+    let count = weights.clone().count();
+    for start in (0..t).step_by(scratch.chunk) {
+        let tokens = scratch.chunk.min(t - start);
+        let x = Rows::new(&x[start * cols..], cols, cols, tokens);
+        let mut pairs = weights.clone().zip(ys.iter().flatten());
+        let products: [Option<Product<'_>>; MAX_OUTPUTS] = std::array::from_fn(|_| {
+            pairs.next().map(|(&w, &y)| Product {
+                w,
+                x,
+                packed_row: 0,
+                y: OutRows::new(y, start * w.rows(), w.rows(), (tokens, w.rows())),
+            })
         });
+        let product = |i: usize| products[i].expect("one for each output");
+        run(cpu, count, &product, &|i| i == 0, &mut scratch.buffers);
     }
     Ok(())
 }
 
-fn dot(w: &WeightData<'_>, start: usize, x: &[f32]) -> f32 {
-    let range = start..start + x.len();
-    match w {
-        WeightData::F32(w) => dot_by(&w[range], x, |v| *v),
-        WeightData::F16(w) => dot_by(&w[range], x, |v| v.to_f32()),
-        WeightData::Bf16(w) => dot_by(&w[range], x, |v| v.to_f32()),
-    }
-}
+/// Most outputs of [`linear_many`]: queries, keys, values, and as many again.
+pub const MAX_OUTPUTS: usize = 6;
 
-fn dot_by<T>(w: &[T], x: &[f32], widen: impl Fn(&T) -> f32) -> f32 {
-    let mut acc = [0.0f32; 16];
-    for (w, x) in w.chunks(16).zip(x.chunks(16)) {
-        for ((a, w), x) in acc.iter_mut().zip(w).zip(x) {
-            *a += widen(w) * x;
+/// Checks shapes and returns the number of tokens.
+fn check(
+    cpu: &Cpu,
+    outs: &[(&Matrix<'_>, &mut [f32])],
+    x: &[f32],
+    scratch: &LinearScratch,
+) -> Result<usize, KernelError> {
+    let op = "linear";
+    if outs.len() > MAX_OUTPUTS {
+        return Err(KernelError::Parameter {
+            op,
+            parameter: "number of outputs",
+            found: outs.len(),
+            expected: "at most 6",
+        });
+    }
+    let mut tokens = 0;
+    for (w, y) in outs {
+        let cols = outs[0].0.cols();
+        if w.cols() != cols {
+            return Err(KernelError::Length {
+                op,
+                buffer: "columns of a weight",
+                expected: cols,
+                found: w.cols(),
+            });
+        }
+        tokens = check_rows(op, "x", x.len(), cols)?;
+        check_len(op, "y", y.len(), tokens * w.rows())?;
+        for (what, needed, capacity) in [
+            ("columns", cols, scratch.max_cols),
+            ("threads", cpu.threads(), scratch.buffers.threads()),
+        ] {
+            if needed > capacity {
+                return Err(KernelError::Scratch {
+                    op,
+                    what,
+                    needed,
+                    capacity,
+                });
+            }
         }
     }
-    acc.iter().sum()
+    Ok(tokens)
 }

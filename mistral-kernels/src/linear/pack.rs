@@ -1,0 +1,88 @@
+//! Copies in the order that register tiles read.
+
+#![expect(unsafe_code, reason = "transposes read and write through pointers")]
+
+use crate::simd::{Element, Simd};
+
+/// Copies `rows` rows (at most `width`) of `cols` elements, `ld` apart, as `[cols][width]` f32;
+/// missing rows become zeros.
+///
+/// # Safety
+/// `w` is valid for reading those rows, `out` for writing `cols · width` elements; `width` is a
+/// multiple of the lanes.
+#[inline(always)]
+pub(crate) unsafe fn panel<S: Simd, E: Element>(
+    s: S,
+    (w, ld): (*const E, usize),
+    (rows, cols): (usize, usize),
+    width: usize,
+    out: *mut f32,
+) {
+    let whole = cols / S::LANES * S::LANES;
+    for first in (0..width).step_by(S::LANES) {
+        let here = rows.saturating_sub(first).min(S::LANES);
+        // SAFETY: rows `first .. first + here` exist, and columns stay below `cols`.
+        unsafe {
+            let w = if here > 0 { w.add(first * ld) } else { w };
+            let out = out.add(first);
+            for c in (0..whole).step_by(S::LANES) {
+                let mut block = [s.splat(0.0); 16];
+                if here == S::LANES {
+                    for (r, row) in block[..S::LANES].iter_mut().enumerate() {
+                        *row = E::load(s, w.add(r * ld + c));
+                    }
+                } else {
+                    for (r, row) in block[..here].iter_mut().enumerate() {
+                        *row = E::load(s, w.add(r * ld + c));
+                    }
+                }
+                s.transpose(&block, out.add(c * width), width);
+            }
+            for c in whole..cols {
+                for r in 0..S::LANES {
+                    let v = if r < here {
+                        (*w.add(r * ld + c)).widen()
+                    } else {
+                        0.0
+                    };
+                    *out.add(c * width + r) = v;
+                }
+            }
+        }
+    }
+}
+
+/// Copies `m` rows of `cols` f32 as `[cols][m]`, `m` at most the lanes.
+///
+/// # Safety
+/// `row(r)` is valid for reading `cols` elements for `r < m`, `out` for writing `cols · m`.
+#[inline(always)]
+pub(crate) unsafe fn rows<S: Simd>(
+    s: S,
+    m: usize,
+    cols: usize,
+    row: impl Fn(usize) -> *const f32,
+    out: *mut f32,
+) {
+    // A block writes whole vectors, of which the next column overwrites the surplus: the last
+    // columns are left to the loop below, so that nothing is written behind the end.
+    let surplus = S::LANES.div_ceil(m.max(1));
+    let whole = cols.saturating_sub(surplus) / S::LANES * S::LANES;
+    // SAFETY: columns stay below `cols`; vectors end at most `LANES - m` behind a column, which
+    // lies inside `out` because `surplus` columns follow.
+    unsafe {
+        for c in (0..whole).step_by(S::LANES) {
+            let mut block = [s.splat(0.0); 16];
+            for (r, vector) in block[..m].iter_mut().enumerate() {
+                *vector = s.load(row(r).add(c));
+            }
+            s.transpose(&block, out.add(c * m), m);
+        }
+        for r in 0..m {
+            let row = row(r);
+            for c in whole..cols {
+                *out.add(c * m + r) = *row.add(c);
+            }
+        }
+    }
+}

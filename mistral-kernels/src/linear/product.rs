@@ -1,0 +1,293 @@
+//! Several products in one fork-join.
+
+#![expect(unsafe_code, reason = "tasks write disjoint columns of their outputs")]
+
+use std::ops::Range;
+
+use super::dot::DotRows;
+use super::gemm::{GemmRows, PANEL, PackRows};
+use crate::cpu::SharedMut;
+use crate::simd::{Element, Simd, dispatch};
+use crate::{Cpu, Matrix, WeightData};
+
+/// Up to this many tokens weights are read as they lie, above it they are packed first.
+const FEW: usize = 8;
+
+/// Rows of f32, one a token, maybe picked out of a larger set.
+#[derive(Clone, Copy)]
+pub(crate) struct Rows<'a> {
+    data: &'a [f32],
+    width: usize,
+    stride: usize,
+    pick: Option<&'a [u32]>,
+    count: usize,
+}
+
+impl<'a> Rows<'a> {
+    /// `count` rows of `width` elements, `stride` apart.
+    pub(crate) fn new(data: &'a [f32], width: usize, stride: usize, count: usize) -> Self {
+        assert!(count == 0 || (count - 1) * stride + width <= data.len());
+        Self {
+            data,
+            width,
+            stride,
+            pick: None,
+            count,
+        }
+    }
+
+    /// The rows that `pick` names, of `width` elements each.
+    pub(crate) fn picked(data: &'a [f32], width: usize, pick: &'a [u32]) -> Self {
+        assert!(pick.iter().all(|&i| (i as usize + 1) * width <= data.len()));
+        Self {
+            data,
+            width,
+            stride: width,
+            pick: Some(pick),
+            count: pick.len(),
+        }
+    }
+
+    pub(crate) fn count(&self) -> usize {
+        self.count
+    }
+
+    /// Start of row `i`, which has `width` elements.
+    #[inline(always)]
+    pub(crate) fn row(&self, i: usize) -> *const f32 {
+        debug_assert!(i < self.count);
+        let row = self.pick.map_or(i, |pick| pick[i] as usize);
+        // Inside by the constructors' assertions.
+        self.data.as_ptr().wrapping_add(row * self.stride)
+    }
+}
+
+/// Where a product writes: row `i` of its outputs begins at `start + i · stride`.
+#[derive(Clone, Copy)]
+pub(crate) struct OutRows<'a> {
+    data: SharedMut<'a, f32>,
+    start: usize,
+    stride: usize,
+}
+
+impl<'a> OutRows<'a> {
+    /// `count` rows of `width` elements.
+    pub(crate) fn new(
+        data: SharedMut<'a, f32>,
+        start: usize,
+        stride: usize,
+        (count, width): (usize, usize),
+    ) -> Self {
+        assert!(count == 0 || start + (count - 1) * stride + width <= data.len());
+        Self {
+            data,
+            start,
+            stride,
+        }
+    }
+
+    #[inline(always)]
+    pub(super) fn stride(&self) -> usize {
+        self.stride
+    }
+
+    /// Element `c` of row `i`.
+    #[inline(always)]
+    pub(super) fn at(&self, i: usize, c: usize) -> *mut f32 {
+        self.data
+            .as_ptr()
+            .wrapping_add(self.start + i * self.stride + c)
+    }
+}
+
+/// One product of a set.
+#[derive(Clone, Copy)]
+pub(crate) struct Product<'a> {
+    pub(crate) w: Matrix<'a>,
+    pub(crate) x: Rows<'a>,
+    /// Row of the packed activations that this input begins at. Products of the same input name
+    /// the same row.
+    pub(crate) packed_row: usize,
+    pub(crate) y: OutRows<'a>,
+}
+
+/// Memory for packed activations and panels.
+#[derive(Debug)]
+pub(crate) struct Buffers {
+    packed: Vec<f32>,
+    panels: Vec<f32>,
+    threads: usize,
+}
+
+impl Buffers {
+    pub(crate) fn new(threads: usize, rows: usize, cols: usize) -> Self {
+        let threads = threads.max(1);
+        Self {
+            packed: vec![0.0; rows * cols],
+            panels: vec![0.0; threads * PANEL],
+            threads,
+        }
+    }
+
+    pub(crate) fn threads(&self) -> usize {
+        self.threads
+    }
+}
+
+/// Runs `count` products with inputs of the same width; `input` says which of them bring an input
+/// of their own (others share one that an earlier product brought).
+pub(crate) fn run<'a>(
+    cpu: &Cpu,
+    count: usize,
+    product: &(dyn Fn(usize) -> Product<'a> + Sync),
+    brings_input: &(dyn Fn(usize) -> bool + Sync),
+    buffers: &mut Buffers,
+) {
+    assert!(cpu.threads() <= buffers.threads);
+    let packed = SharedMut::new(&mut buffers.packed);
+    pack_inputs(cpu, count, product, brings_input, packed);
+    let work: usize = (0..count).map(|i| macs(&product(i))).sum();
+    let grain = Grain::new(cpu, work);
+    let blocks = |p: &Product<'_>| p.w.rows().div_ceil(grain.rows(p));
+    let tasks = (0..count).map(|i| blocks(&product(i))).sum();
+    let panels = SharedMut::new(&mut buffers.panels);
+    cpu.run(tasks, &|task, thread| {
+        let mut block = task;
+        let mut p = product(0);
+        for i in 0..count {
+            p = product(i);
+            if block < blocks(&p) {
+                break;
+            }
+            block -= blocks(&p);
+        }
+        let n = grain.rows(&p);
+        let rows = block * n..p.w.rows().min((block + 1) * n);
+        // SAFETY: a thread's panel is its own.
+        let panel = unsafe { panels.slice(thread * PANEL..(thread + 1) * PANEL) };
+        match p.w.data() {
+            WeightData::F32(w) => rows_of(cpu, w, &p, rows, packed, panel),
+            WeightData::F16(w) => rows_of(cpu, w, &p, rows, packed, panel),
+            WeightData::Bf16(w) => rows_of(cpu, w, &p, rows, packed, panel),
+        }
+    });
+}
+
+fn macs(p: &Product<'_>) -> usize {
+    p.w.rows() * p.w.cols() * p.x.count()
+}
+
+/// How finely products are cut into tasks.
+struct Grain {
+    /// Multiplications a task.
+    work: usize,
+}
+
+impl Grain {
+    fn new(cpu: &Cpu, work: usize) -> Self {
+        // Below this a second thread costs more than it brings; the upper end keeps the tail of
+        // a fork-join short.
+        let even = work / (cpu.threads() * 6).max(1);
+        let work = if cpu.threads() == 1 {
+            work
+        } else {
+            even.max(16 * 1024)
+        };
+        Self { work: work.max(1) }
+    }
+
+    /// Rows of a product a task: whole panels, at most enough to use packed activations well.
+    fn rows(&self, p: &Product<'_>) -> usize {
+        let row = (p.w.cols() * p.x.count()).max(1);
+        (self.work / row).next_multiple_of(32).clamp(32, 256)
+    }
+}
+
+fn pack_inputs<'a>(
+    cpu: &Cpu,
+    count: usize,
+    product: &(dyn Fn(usize) -> Product<'a> + Sync),
+    brings_input: &(dyn Fn(usize) -> bool + Sync),
+    packed: SharedMut<'_, f32>,
+) {
+    let tile_rows = dispatch(cpu.live(), TileRows);
+    let tiles = |i: usize| {
+        let tokens = product(i).x.count();
+        if tokens > FEW && brings_input(i) {
+            tokens.div_ceil(tile_rows)
+        } else {
+            0
+        }
+    };
+    let tasks: usize = (0..count).map(tiles).sum();
+    cpu.run(tasks, &|task, _| {
+        let mut tile = task;
+        let mut i = 0;
+        while tile >= tiles(i) {
+            tile -= tiles(i);
+            i += 1;
+        }
+        let p = product(i);
+        let pack = PackRows {
+            x: p.x,
+            cols: p.w.cols(),
+            tile,
+            out: packed,
+            start: p.packed_row,
+        };
+        dispatch(cpu.live(), pack);
+    });
+}
+
+/// Rows of a register tile on the set in use.
+struct TileRows;
+
+impl crate::simd::Kernel for TileRows {
+    type Out = usize;
+
+    #[inline(always)]
+    fn run<S: Simd>(self, _: S) -> usize {
+        S::TILE_ROWS
+    }
+}
+
+fn rows_of<'a, E: Element>(
+    cpu: &Cpu,
+    w: &'a [E],
+    p: &Product<'a>,
+    rows: Range<usize>,
+    packed: SharedMut<'a, f32>,
+    panel: &'a mut [f32],
+) {
+    let (cols, tokens) = (p.w.cols(), p.x.count());
+    if tokens <= FEW {
+        let (x, y) = (p.x, p.y);
+        dispatch(
+            cpu.live(),
+            DotRows {
+                w,
+                cols,
+                rows,
+                x,
+                y,
+            },
+        );
+        return;
+    }
+    let start = p.packed_row * cols;
+    // SAFETY: packing has ended, so that everybody only reads.
+    let packed = unsafe { packed.read(start..start + tokens * cols) };
+    let y = p.y;
+    dispatch(
+        cpu.live(),
+        GemmRows {
+            w,
+            cols,
+            rows,
+            packed,
+            tokens,
+            y,
+            panel,
+        },
+    );
+}

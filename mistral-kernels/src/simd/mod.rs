@@ -1,0 +1,170 @@
+//! Vectors of f32 on each instruction set.
+//!
+//! A kernel is written once, generic over [`Simd`], and compiled once for each set inside a
+//! function that enables it ([`dispatch`]). A value of a `Simd` type proves that the processor
+//! has the set, so its arithmetic is safe to call; only loads and stores through pointers aren't.
+//! Everything on the way from `dispatch` to an instruction must be `#[inline(always)]`: a
+//! function that isn't would be compiled without the set.
+
+#![expect(unsafe_code, reason = "loads, stores and instructions of a set")]
+
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+mod element;
+mod math;
+mod portable;
+
+pub(crate) use element::Element;
+pub(crate) use math::{dot, exp, silu};
+
+use crate::cpu::Live;
+
+/// Lanes of f32 and what can be done with them.
+pub(crate) trait Simd: Copy + Send + Sync + 'static {
+    /// Number of lanes.
+    const LANES: usize;
+    /// Rows of a register tile two vectors wide in matrix products, at most 12.
+    const TILE_ROWS: usize;
+    /// Tokens that share one pass over a row's vectors in products with few tokens.
+    const DOT_TOKENS: usize;
+    /// A vector.
+    type F: Copy;
+
+    fn splat(self, v: f32) -> Self::F;
+    fn add(self, a: Self::F, b: Self::F) -> Self::F;
+    fn sub(self, a: Self::F, b: Self::F) -> Self::F;
+    fn mul(self, a: Self::F, b: Self::F) -> Self::F;
+    fn div(self, a: Self::F, b: Self::F) -> Self::F;
+    /// `a · b + c`, fused where the set can.
+    fn mul_add(self, a: Self::F, b: Self::F, c: Self::F) -> Self::F;
+    /// `c - a · b`, fused where the set can.
+    fn neg_mul_add(self, a: Self::F, b: Self::F, c: Self::F) -> Self::F;
+    /// `a > b ? a : b`: `b` when either is NaN.
+    fn max(self, a: Self::F, b: Self::F) -> Self::F;
+    /// `a < b ? a : b`: `b` when either is NaN.
+    fn min(self, a: Self::F, b: Self::F) -> Self::F;
+    /// To the nearest integer, ties to even.
+    fn round(self, a: Self::F) -> Self::F;
+    /// `a · 2^n` for integral `n` in -200..=200, with gradual underflow.
+    fn scale_pow2(self, a: Self::F, n: Self::F) -> Self::F;
+    fn reduce_add(self, a: Self::F) -> f32;
+    fn reduce_max(self, a: Self::F) -> f32;
+
+    /// # Safety
+    /// `p` is valid for reading `LANES` elements, at any alignment.
+    unsafe fn load(self, p: *const f32) -> Self::F;
+    /// # Safety
+    /// As [`Simd::load`].
+    unsafe fn load_bf16(self, p: *const half::bf16) -> Self::F;
+    /// # Safety
+    /// As [`Simd::load`].
+    unsafe fn load_f16(self, p: *const half::f16) -> Self::F;
+    /// # Safety
+    /// `p` is valid for writing `LANES` elements, at any alignment.
+    unsafe fn store(self, p: *mut f32, v: Self::F);
+    /// Writes the transpose of the first `LANES` rows: element `r` of column `c` to `out[c · stride + r]`,
+    /// columns in ascending order.
+    ///
+    /// # Safety
+    /// `out` is valid for writing `LANES` elements at each of `LANES` multiples of `stride`.
+    unsafe fn transpose(self, rows: &[Self::F; 16], out: *mut f32, stride: usize);
+    /// Asks for a cache line; any address is allowed.
+    fn prefetch(self, p: *const u8);
+}
+
+/// Work that is compiled once for each instruction set. Implementations of `run` are
+/// `#[inline(always)]`.
+pub(crate) trait Kernel {
+    type Out;
+    fn run<S: Simd>(self, s: S) -> Self::Out;
+}
+
+/// Runs a kernel on the instruction set that was found.
+pub(crate) fn dispatch<K: Kernel>(live: Live, kernel: K) -> K::Out {
+    match live.isa() {
+        #[cfg(target_arch = "x86_64")]
+        crate::Isa::Avx512 | crate::Isa::Avx512Bf16 => {
+            // SAFETY: `Live` is only made after detection.
+            unsafe { avx512::run(kernel) }
+        }
+        #[cfg(target_arch = "x86_64")]
+        crate::Isa::Avx2 => {
+            // SAFETY: as above.
+            unsafe { avx2::run(kernel) }
+        }
+        _ => kernel.run(portable::Portable),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testkit::cpus;
+
+    /// `e^x` and a transposed block for a row of inputs.
+    struct Probe<'a>(&'a [f32], &'a mut Vec<f32>, &'a mut Vec<f32>);
+
+    impl Kernel for Probe<'_> {
+        type Out = usize;
+
+        #[inline(always)]
+        fn run<S: Simd>(self, s: S) -> usize {
+            let lanes = S::LANES;
+            for x in self.0.chunks_exact(lanes) {
+                let mut out = [0.0; 64];
+                // SAFETY: a chunk has that many elements, and so has `out`.
+                unsafe { s.store(out.as_mut_ptr(), exp(s, s.load(x.as_ptr()))) };
+                self.1.extend(&out[..lanes]);
+            }
+            let stride = lanes + 3;
+            self.2.resize(lanes * stride, -1.0);
+            // SAFETY: the inputs hold a block, and `out` its transpose.
+            unsafe {
+                let mut rows = [s.splat(0.0); 16];
+                for (r, row) in rows[..lanes].iter_mut().enumerate() {
+                    *row = s.load(self.0[r * lanes..].as_ptr());
+                }
+                s.transpose(&rows, self.2.as_mut_ptr(), stride);
+            }
+            lanes
+        }
+    }
+
+    #[test]
+    fn exponentials_and_transposes() {
+        let mut x = vec![
+            0.0f32, -0.0, 1.0, -1.0, 88.7, 89.0, -87.0, -100.0, -104.0, -2000.0,
+        ];
+        x.extend([
+            f32::INFINITY,
+            f32::NEG_INFINITY,
+            f32::NAN,
+            1e-8,
+            0.34657,
+            0.34658,
+        ]);
+        x.extend((0..1008).map(|i| (i as f32 - 504.0) / 5.9));
+        for cpu in cpus() {
+            let (mut found, mut block) = (Vec::new(), Vec::new());
+            let lanes = dispatch(cpu.live(), Probe(&x, &mut found, &mut block));
+            for (x, f) in x.iter().zip(&found) {
+                let e = f64::from(*x).exp() as f32;
+                let close = (f - e).abs() <= e * 3e-7 + 3e-45;
+                assert!(
+                    close || *f == e || (f.is_nan() && e.is_nan()),
+                    "exp({x}) = {f}, not {e}"
+                );
+            }
+            for (r, c) in (0..lanes).flat_map(|r| (0..lanes).map(move |c| (r, c))) {
+                let (f, e) = (block[c * (lanes + 3) + r], x[r * lanes + c]);
+                assert!(
+                    f == e || (f.is_nan() && e.is_nan()),
+                    "{} {r} {c}",
+                    cpu.isa()
+                );
+            }
+        }
+    }
+}
