@@ -22,7 +22,9 @@ mod ops;
 mod report;
 mod sampling;
 mod scores;
+mod stories;
 mod tensors;
+mod tokenizers;
 
 use std::error::Error;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -108,12 +110,14 @@ fn dispatch(context: &Context, case: &Case) -> Vec<Row> {
     let on_cpu = context.device == Device::Cpu;
     match case.kind {
         Kind::Model => model::run(context, &case.name, &case.path),
+        Kind::Stories => stories::run(context, &case.name, &case.path),
         Kind::Ops if on_cpu => ops::run(&case.name, &case.path),
-        Kind::Ops => {
+        Kind::Tokenizer if on_cpu => tokenizers::run(context, &case.name, &case.path),
+        Kind::Ops | Kind::Tokenizer => {
             eprintln!("{}: not run on this device", case.name);
             Vec::new()
         }
-        Kind::Gguf | Kind::Lora | Kind::Stories | Kind::Tokenizer => {
+        Kind::Gguf | Kind::Lora => {
             eprintln!(
                 "{}: {} cases are not covered yet",
                 case.name,

@@ -13,7 +13,7 @@ pub(crate) struct Row {
     pub(crate) max_abs_err: Option<f64>,
     /// The same, divided by the largest magnitude of the reference's tensor.
     pub(crate) max_rel_err: Option<f64>,
-    /// Whether all token ids were equal; `null` where the case has none that must be.
+    /// Whether all token ids that must be equal were; `null` where the case has none that must be.
     pub(crate) tokens_equal: Option<bool>,
     /// Whether everything was within tolerance.
     pub(crate) ok: bool,
@@ -91,7 +91,7 @@ impl Checks {
     /// Notes whether token ids are equal; `what` names them when they aren't.
     pub(crate) fn tokens(&mut self, what: &str, found: &[u32], expected: &[u32]) {
         let equal = found == expected;
-        self.tokens_equal = Some(self.tokens_equal.unwrap_or(true) && equal);
+        self.all_tokens_equal(equal);
         if !equal {
             let same = found
                 .iter()
@@ -101,6 +101,11 @@ impl Checks {
             let total = expected.len();
             self.fail(format!("{what}: ids differ from place {same} of {total}"));
         }
+    }
+
+    /// Notes whether token ids that were compared elsewhere are equal.
+    pub(crate) fn all_tokens_equal(&mut self, equal: bool) {
+        self.tokens_equal = Some(self.tokens_equal.unwrap_or(true) && equal);
     }
 
     /// Something is out of tolerance.

@@ -298,6 +298,12 @@ pub fn read_rows(path: &Path) -> Result<Vec<Row>, VectorsError> {
 }
 
 impl Row {
+    /// The text of a row of plain text, or how a chat's ids read.
+    #[must_use]
+    pub fn text(&self) -> Option<&str> {
+        self.text.as_deref()
+    }
+
     /// Encodes the row and compares; `index` names a row without id.
     #[must_use]
     pub fn check(&self, index: usize, tokenizer: &Tokenizer) -> Checked {
