@@ -51,7 +51,7 @@ pub(super) fn serving(target: &'static str, plan: &Plan) -> Result<Serving, Code
         return Err(refuse(
             "serve.api_key_env",
             name,
-            "the name of an environment variable: letters, digits and _",
+            "the name of an environment variable: at most 64 letters, digits and _",
         ));
     }
     if serve.api_key_env.is_none() && !bind.is_loopback() {
@@ -79,7 +79,7 @@ pub(super) fn serving(target: &'static str, plan: &Plan) -> Result<Serving, Code
 
 fn is_variable(name: &str) -> bool {
     !name.is_empty()
-        && name.len() <= 128
+        && name.len() <= 64
         && !name.starts_with(|c: char| c.is_ascii_digit())
         && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
 }
@@ -151,17 +151,10 @@ pub(super) fn product(
     })
 }
 
-/// What every engine's templates need. Texts that are marked as quoted here were checked
+/// What the templates of every server need. Texts that are marked as quoted here were checked
 /// ([`serving`]) or made by a quoting function.
-pub(super) fn common(
-    plan: &Plan,
-    table: &FlagTable,
-    serving: &Serving,
-    command: &Command<'_>,
-) -> Result<Value, CodegenError> {
+pub(super) fn server(plan: &Plan, serving: &Serving) -> Result<Value, CodegenError> {
     let made = |text: String| Value::from_safe_string(text);
-    let parts = command.shell_parts()?;
-    let shell = parts.join(" \\\n  ");
     let published = match serving.bind {
         IpAddr::V4(ip) => format!("{ip}:{port}:{port}", port = serving.port),
         IpAddr::V6(ip) => format!("[{ip}]:{port}:{port}", port = serving.port),
@@ -169,12 +162,6 @@ pub(super) fn common(
     let reasons: Result<Vec<Value>, CodegenError> = plan.reasons.iter().map(reason).collect();
     Ok(context! {
         plan => plan,
-        engine => made(table.engine.clone()),
-        version => made(table.version.clone()),
-        table_source => made(table.source.clone()),
-        table_date => made(table.date.clone()),
-        image => made(table.image.clone()),
-        engine_key_env => made(table.api_key_env.clone()),
         served_name => serving.name,
         bind => made(serving.bind.to_string()),
         client_host => made(client_host(serving.bind)),
@@ -184,11 +171,31 @@ pub(super) fn common(
         key_required => serving.key_env.as_ref().map(|name| {
             made(format!("${{{name}:?set {name} to the key that clients must send}}"))
         }),
+        start_seconds => start_seconds(plan),
+        reasons => reasons?,
+    })
+}
+
+/// What every engine's templates need besides.
+pub(super) fn common(
+    plan: &Plan,
+    table: &FlagTable,
+    serving: &Serving,
+    command: &Command<'_>,
+) -> Result<Value, CodegenError> {
+    let made = |text: String| Value::from_safe_string(text);
+    let shell = command.shell_parts()?.join(" \\\n  ");
+    Ok(context! {
+        engine => made(table.engine.clone()),
+        version => made(table.version.clone()),
+        table_source => made(table.source.clone()),
+        table_date => made(table.date.clone()),
+        image => made(table.image.clone()),
+        engine_key_env => made(table.api_key_env.clone()),
         command => made(shell.clone()),
         command_block => made(markdown_block("sh", &shell)?),
-        start_seconds => start_seconds(plan),
         local => plan.model.local_path.is_some(),
-        reasons => reasons?,
+        ..server(plan, serving)?
     })
 }
 

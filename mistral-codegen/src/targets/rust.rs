@@ -1,15 +1,225 @@
 //! A cargo project: an OpenAI-compatible server on `mistral-infer`.
+//!
+//! The server's sources lie in `server/` and are the same for every plan; what a plan decides is in
+//! `src/plan.rs`, the manifest and the container files.
 
+use minijinja::{Value, context};
 use mistral_core::files::FileSet;
-use mistral_core::plan::Plan;
+use mistral_core::plan::{Plan, TokenizerMode};
 
-use crate::{CodegenError, Options};
+use super::engine::{self, Serving};
+use super::{Page, render_all};
+use crate::quote::{rust_str, toml_str};
+use crate::{CodegenError, Dependency, Options};
 
-pub(crate) fn generate(_: &Plan, _: &Options) -> Result<FileSet, CodegenError> {
-    Err(CodegenError::Unsupported {
-        target: "rust",
-        field: "runtime",
-        found: "any".to_owned(),
-        expected: "a later version of this crate".to_owned(),
-    })
+const TARGET: &str = "rust";
+
+const PAGES: &[Page] = &[
+    Page::plain(
+        "Cargo.toml",
+        include_str!("../../templates/rust/Cargo.toml.j2"),
+    ),
+    Page::plain(
+        "src/plan.rs",
+        include_str!("../../templates/rust/plan.rs.j2"),
+    ),
+    Page::plain(
+        "Dockerfile",
+        include_str!("../../templates/rust/Dockerfile.j2"),
+    ),
+    Page::plain(
+        "compose.yaml",
+        include_str!("../../templates/rust/compose.yaml.j2"),
+    ),
+    Page::plain(
+        ".dockerignore",
+        include_str!("../../templates/rust/dockerignore.j2"),
+    ),
+    Page::plain(
+        ".gitignore",
+        include_str!("../../templates/rust/gitignore.j2"),
+    ),
+    Page::plain(
+        "README.md",
+        include_str!("../../templates/rust/README.md.j2"),
+    ),
+];
+
+macro_rules! sources {
+    ($($path:literal),* $(,)?) => {
+        &[$(($path, include_str!(concat!("../../server/", $path)))),*]
+    };
+}
+
+/// Files that don't depend on the plan.
+const SOURCES: &[(&str, &str)] = sources![
+    "src/answer.rs",
+    "src/backend.rs",
+    "src/chat.rs",
+    "src/completions.rs",
+    "src/connections.rs",
+    "src/error.rs",
+    "src/fields.rs",
+    "src/generation.rs",
+    "src/http.rs",
+    "src/lib.rs",
+    "src/main.rs",
+    "src/metrics.rs",
+    "src/mistral.rs",
+    "src/options.rs",
+    "src/settings.rs",
+    "src/stream.rs",
+    "src/worker.rs",
+    "tests/api.rs",
+    "tests/support/mod.rs",
+];
+
+/// Tokens of a prompt that are computed together when the plan doesn't say.
+const BATCH_TOKENS: u32 = 512;
+
+/// Longest line that the formatter makes.
+const LINE: usize = 100;
+
+/// The project that serves `plan`.
+pub(crate) fn generate(plan: &Plan, options: &Options) -> Result<FileSet, CodegenError> {
+    let serving = engine::serving(TARGET, plan)?;
+    let model = plan.model.local_path.as_deref().unwrap_or("model");
+    check(plan, model)?;
+    let context = context! {
+        mistral_infer => Value::from_safe_string(dependency(&options.mistral_infer)?),
+        build_inside => matches!(options.mistral_infer, Dependency::Version(_)),
+        model => model,
+        mount => engine::mount(model),
+        constants => constants(plan, &serving, model),
+        ..engine::server(plan, &serving)?
+    };
+    let mut files = render_all(PAGES, &context, plan)?;
+    for (path, text) in SOURCES {
+        files.add(path, *text)?;
+    }
+    Ok(files)
+}
+
+fn refuse(field: &'static str, found: impl std::fmt::Display, expected: &str) -> CodegenError {
+    CodegenError::Unsupported {
+        target: TARGET,
+        field,
+        found: found.to_string(),
+        expected: expected.to_owned(),
+    }
+}
+
+fn check(plan: &Plan, model: &str) -> Result<(), CodegenError> {
+    if model.is_empty() || model.chars().any(char::is_control) {
+        return Err(refuse(
+            "model.local_path",
+            format!("{:?}", model.chars().take(80).collect::<String>()),
+            "a path without control characters",
+        ));
+    }
+    if plan.precision.is_gguf() || plan.tokenizer == TokenizerMode::Gguf {
+        return Err(refuse(
+            "precision",
+            plan.precision,
+            "the precision of a safetensors folder",
+        ));
+    }
+    let limits = &plan.limits;
+    for (field, value) in [
+        ("limits.context_tokens", Some(limits.context_tokens)),
+        ("limits.concurrency", Some(limits.concurrency)),
+        ("limits.max_batch_tokens", limits.max_batch_tokens),
+        ("limits.max_output_tokens", limits.max_output_tokens),
+        ("placement.threads", plan.placement.threads),
+    ] {
+        if value == Some(0) {
+            return Err(refuse(field, 0, "at least 1"));
+        }
+    }
+    let s = &plan.sampling;
+    for (field, value, most) in [
+        ("sampling.temperature", s.temperature, 2.0),
+        ("sampling.top_p", s.top_p, 1.0),
+        ("sampling.min_p", s.min_p, 1.0),
+    ] {
+        if !(0.0..=most).contains(&value) {
+            return Err(refuse(field, value, &format!("a number from 0 to {most}")));
+        }
+    }
+    if s.top_p == 0.0 {
+        return Err(refuse("sampling.top_p", 0, "a number above 0"));
+    }
+    Ok(())
+}
+
+/// The right side of the manifest's line for `mistral-infer`.
+fn dependency(dependency: &Dependency) -> Result<String, CodegenError> {
+    let (key, text) = match dependency {
+        Dependency::Version(version) => ("version", version.as_str()),
+        Dependency::Path(path) => {
+            let text = path.to_str().ok_or_else(|| {
+                refuse(
+                    "mistral_infer path",
+                    path.display(),
+                    "a path that is valid text",
+                )
+            })?;
+            ("path", text)
+        }
+    };
+    Ok(format!(
+        "{{ {key} = {}, default-features = false }}",
+        toml_str(text)
+    ))
+}
+
+/// Each constant of `src/plan.rs` as the formatter writes it.
+fn constants(plan: &Plan, serving: &Serving, model: &str) -> Value {
+    let limits = &plan.limits;
+    let sampling = &plan.sampling;
+    let batch = limits
+        .max_batch_tokens
+        .unwrap_or(BATCH_TOKENS)
+        .min(limits.context_tokens);
+    let key = serving.key_env.as_ref().map(|name| rust_str(name));
+    let rows = [
+        ("SERVED_NAME", "&str", rust_str(&serving.name)),
+        ("MODEL_PATH", "&str", rust_str(model)),
+        ("HOST", "&str", rust_str(&serving.bind.to_string())),
+        ("PORT", "u16", serving.port.to_string()),
+        ("KEY_VARIABLE", "Option<&str>", optional(key)),
+        ("CONTEXT_TOKENS", "usize", limits.context_tokens.to_string()),
+        ("BATCH_TOKENS", "usize", batch.to_string()),
+        ("CONCURRENCY", "usize", limits.concurrency.to_string()),
+        (
+            "MAX_OUTPUT_TOKENS",
+            "Option<usize>",
+            optional(limits.max_output_tokens),
+        ),
+        ("THREADS", "Option<usize>", optional(plan.placement.threads)),
+        ("TEMPERATURE", "f32", format!("{:?}", sampling.temperature)),
+        ("TOP_P", "f32", format!("{:?}", sampling.top_p)),
+        ("TOP_K", "usize", sampling.top_k.to_string()),
+        ("MIN_P", "f32", format!("{:?}", sampling.min_p)),
+        ("SEED", "Option<u64>", optional(sampling.seed)),
+        ("TOOLS", "bool", plan.tools.to_string()),
+    ];
+    rows.into_iter()
+        .map(|(name, kind, value)| (name, Value::from_safe_string(constant(name, kind, &value))))
+        .collect()
+}
+
+fn optional(value: Option<impl std::fmt::Display>) -> String {
+    value.map_or_else(|| "None".to_owned(), |value| format!("Some({value})"))
+}
+
+/// A constant's line. The formatter breaks after `=` when the value fits a line of its own and not
+/// the rest of this one; a literal that fits neither stays.
+fn constant(name: &str, kind: &str, value: &str) -> String {
+    let line = format!("pub const {name}: {kind} = {value};");
+    let own = format!("    {value};");
+    if line.len() <= LINE || own.len() > LINE {
+        return line;
+    }
+    format!("pub const {name}: {kind} =\n{own}")
 }

@@ -1,0 +1,117 @@
+//! Starts the server. `--check-health` asks a running one how it is, for containers.
+
+use std::error::Error;
+use std::io::{Read as _, Write as _};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use mistral_server::backend::Backend;
+use mistral_server::http::{App, now_s, router};
+use mistral_server::metrics::Metrics;
+use mistral_server::mistral::Mistral;
+use mistral_server::settings::Settings;
+use mistral_server::worker::Queue;
+use mistral_server::{connections, plan};
+use tokio::net::TcpListener;
+
+fn main() -> ExitCode {
+    let done = match std::env::args().nth(1).as_deref() {
+        None => run(),
+        Some("--check-health") => check_health(),
+        Some(other) => {
+            Err(format!("expected no argument or --check-health, found {other:?}").into())
+        }
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprint!("{error}");
+            let mut source = error.source();
+            while let Some(cause) = source {
+                eprint!(": {cause}");
+                source = cause.source();
+            }
+            eprintln!();
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn settings() -> Result<Settings, Box<dyn Error>> {
+    Ok(Settings::read(|name| std::env::var(name).ok())?)
+}
+
+fn run() -> Result<(), Box<dyn Error>> {
+    let settings = Arc::new(settings()?);
+    eprintln!("loading {}", settings.model.display());
+    let backend: Arc<dyn Backend> = Arc::new(Mistral::load(&settings)?);
+    let metrics = Arc::new(Metrics::default());
+    // One is answered while the others wait.
+    let waiting = plan::CONCURRENCY.saturating_sub(1).max(1);
+    let (queue, worker) = Queue::start(Arc::clone(&backend), waiting, Arc::clone(&metrics))?;
+    let app = App {
+        backend,
+        queue,
+        settings: Arc::clone(&settings),
+        metrics,
+        started_s: now_s(),
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()?;
+    runtime.block_on(async {
+        let listener = TcpListener::bind(SocketAddr::new(settings.host, settings.port)).await?;
+        eprintln!("listening on http://{}", listener.local_addr()?);
+        connections::serve(listener, router(app), settings, stop_signal()).await;
+        Ok::<(), Box<dyn Error>>(())
+    })?;
+    // Answers still running lose their clients here, and the worker its queue.
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    worker.join().map_err(|_| "the worker failed")?;
+    Ok(())
+}
+
+/// Completes when the process is asked to end.
+async fn stop_signal() {
+    let interrupt = async {
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    };
+    #[cfg(unix)]
+    let terminate = async {
+        match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
+            Ok(mut signal) => drop(signal.recv().await),
+            Err(_) => std::future::pending().await,
+        }
+    };
+    #[cfg(not(unix))]
+    let terminate = std::future::pending::<()>();
+    tokio::select! {
+        () = interrupt => {}
+        () = terminate => {}
+    }
+}
+
+fn check_health() -> Result<(), Box<dyn Error>> {
+    const TIME: Duration = Duration::from_secs(5);
+    let settings = settings()?;
+    let host = match settings.host {
+        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        ip => ip,
+    };
+    let mut socket = TcpStream::connect_timeout(&SocketAddr::new(host, settings.port), TIME)?;
+    socket.set_read_timeout(Some(TIME))?;
+    socket.write_all(b"GET /health HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")?;
+    let mut status = [0; 12];
+    socket.read_exact(&mut status)?;
+    if &status == b"HTTP/1.1 200" {
+        Ok(())
+    } else {
+        Err("the server is not healthy".into())
+    }
+}

@@ -1,0 +1,335 @@
+//! The interface, as a client sees it.
+
+mod support;
+
+use std::io::{Read as _, Write as _};
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use mistral_server::plan;
+use serde_json::{Value, json};
+use support::{CONTEXT, KEY, Server, eventually, parts, request};
+
+const CHAT: &str = "/v1/chat/completions";
+const TEXT: &str = "/v1/completions";
+
+fn chat(content: &str, more: &[(&str, Value)]) -> String {
+    let mut body = json!({"messages": [{"role": "user", "content": content}]});
+    for (name, value) in more {
+        body[*name] = value.clone();
+    }
+    body.to_string()
+}
+
+fn json_of(answer: (u16, String)) -> Value {
+    assert_eq!(answer.0, 200, "{}", answer.1);
+    serde_json::from_str(&answer.1).expect("JSON")
+}
+
+/// The data of each event of a stream.
+fn events(body: &str) -> Vec<String> {
+    // Chunk lengths of the transfer encoding stand between events on lines of their own.
+    body.lines()
+        .filter_map(|line| line.strip_prefix("data: "))
+        .map(str::to_owned)
+        .collect()
+}
+
+#[test]
+fn answers() {
+    let server = Server::start();
+    let whole = json_of(server.post(CHAT, &chat("hello", &[("max_tokens", json!(3))])));
+    assert_eq!(whole["choices"][0]["message"]["content"], "hel");
+    assert_eq!(whole["choices"][0]["finish_reason"], "length");
+    let usage = json!({"prompt_tokens": 5, "completion_tokens": 3, "total_tokens": 8});
+    assert_eq!(whole["usage"], usage);
+    assert_eq!(whole["model"], plan::SERVED_NAME);
+
+    for prompt in [
+        json!("hi"),
+        json!(["hi"]),
+        json!([106, 107]),
+        json!([[106, 107]]),
+    ] {
+        let body = json!({"prompt": prompt, "model": plan::SERVED_NAME}).to_string();
+        let text = json_of(server.post(TEXT, &body));
+        assert_eq!(text["choices"][0]["text"], "hi", "{prompt}");
+        assert_eq!(text["choices"][0]["finish_reason"], "stop");
+    }
+    let filled = json_of(server.post(TEXT, &json!({"prompt": "a", "suffix": "b"}).to_string()));
+    assert_eq!(filled["choices"][0]["text"], "b|a");
+}
+
+#[test]
+fn streams() {
+    let server = Server::start();
+    let more = [
+        ("stream", json!(true)),
+        ("stream_options", json!({"include_usage": true})),
+    ];
+    let (status, body) = server.post(CHAT, &chat("hey", &more));
+    assert_eq!(status, 200);
+    let events = events(&body);
+    let (last, chunks) = events.split_last().expect("events");
+    assert_eq!(last, "[DONE]");
+    let chunks: Vec<Value> = chunks
+        .iter()
+        .map(|event| serde_json::from_str(event).expect("JSON"))
+        .collect();
+    let deltas = chunks
+        .iter()
+        .filter_map(|c| c["choices"][0]["delta"]["content"].as_str());
+    assert_eq!(deltas.collect::<String>(), "hey");
+    assert_eq!(chunks[0]["choices"][0]["delta"]["role"], "assistant");
+    let usage = chunks.last().expect("chunks");
+    assert_eq!(usage["usage"]["completion_tokens"], 3);
+    assert_eq!(usage["choices"], json!([]));
+    assert_eq!(
+        chunks[chunks.len() - 2]["choices"][0]["finish_reason"],
+        "stop"
+    );
+}
+
+#[test]
+fn tool_calls() {
+    let server = Server::start();
+    let tools = json!([{"type": "function", "function": {"name": "count", "parameters": {}}}]);
+    if !plan::TOOLS {
+        let (status, _) = server.post(CHAT, &chat("call", &[("tools", tools)]));
+        assert_eq!(status, 400);
+        return;
+    }
+    let whole = json_of(server.post(CHAT, &chat("call", &[("tools", tools.clone())])));
+    let choice = &whole["choices"][0];
+    assert_eq!(choice["finish_reason"], "tool_calls");
+    assert_eq!(choice["message"]["content"], Value::Null);
+    let call = &choice["message"]["tool_calls"][0];
+    assert_eq!(
+        call["function"],
+        json!({"name": "count", "arguments": "{\"tokens\": 5}"})
+    );
+    assert_eq!(call["id"].as_str().map(str::len), Some(9));
+
+    let more = [("tools", tools.clone()), ("stream", json!(true))];
+    let (_, body) = server.post(CHAT, &chat("call", &more));
+    let called = events(&body)
+        .iter()
+        .any(|event| event.contains("\"tool_calls\":[{"));
+    assert!(called, "{body}");
+
+    let more = [("tools", tools), ("tool_choice", json!("none"))];
+    let text = json_of(server.post(CHAT, &chat("call", &more)));
+    assert_eq!(text["choices"][0]["message"]["content"], "call");
+}
+
+#[test]
+fn refusals() {
+    let server = Server::start();
+    let long = "x".repeat(CONTEXT);
+    let rows: &[(&str, String, u16, &str)] = &[
+        (CHAT, "{".to_owned(), 400, "invalid_json"),
+        (CHAT, "[]".to_owned(), 400, "invalid_json"),
+        (CHAT, "[".repeat(4000), 400, "invalid_json"),
+        (CHAT, "{}".to_owned(), 400, "messages"),
+        (
+            CHAT,
+            chat("a", &[("model", json!("other"))]),
+            404,
+            "model_not_found",
+        ),
+        (
+            CHAT,
+            chat("a", &[("temperature", json!(3))]),
+            400,
+            "temperature",
+        ),
+        (
+            CHAT,
+            chat("a", &[("temperature", json!("hot"))]),
+            400,
+            "temperature",
+        ),
+        (CHAT, chat("a", &[("top_p", json!(0))]), 400, "top_p"),
+        (
+            CHAT,
+            chat("a", &[("max_tokens", json!(0))]),
+            400,
+            "max_tokens",
+        ),
+        (
+            CHAT,
+            chat("a", &[("max_tokens", json!(-1))]),
+            400,
+            "max_tokens",
+        ),
+        (
+            CHAT,
+            chat("a", &[("max_tokens", json!(1.5))]),
+            400,
+            "max_tokens",
+        ),
+        (
+            CHAT,
+            chat("a", &[("presence_penalty", json!(-2.1))]),
+            400,
+            "presence_penalty",
+        ),
+        (
+            CHAT,
+            chat("a", &[("n", json!(2))]),
+            400,
+            "unsupported_parameter",
+        ),
+        (
+            CHAT,
+            chat("a", &[("logprobs", json!(true))]),
+            400,
+            "logprobs",
+        ),
+        (CHAT, chat("a", &[("seed", json!("x"))]), 400, "seed"),
+        (CHAT, chat("a", &[("stop", json!(""))]), 400, "stop"),
+        (
+            CHAT,
+            chat("a", &[("stop", json!("x".repeat(2000)))]),
+            400,
+            "stop",
+        ),
+        (CHAT, chat("a", &[("stop", json!([1]))]), 400, "stop"),
+        (CHAT, chat("a", &[("stream", json!("yes"))]), 400, "stream"),
+        (
+            CHAT,
+            chat("a", &[("tool_choice", json!("required"))]),
+            400,
+            "tool_choice",
+        ),
+        (
+            CHAT,
+            chat("a", &[("response_format", json!({"type": "json_object"}))]),
+            400,
+            "response_format",
+        ),
+        (CHAT, chat(&long, &[]), 400, "context_length_exceeded"),
+        (
+            CHAT,
+            chat("a", &[("max_tokens", json!(CONTEXT))]),
+            400,
+            "context_length_exceeded",
+        ),
+        (CHAT, chat("", &[]), 400, "empty_prompt"),
+        (TEXT, json!({"prompt": 1}).to_string(), 400, "prompt"),
+        (
+            TEXT,
+            json!({"prompt": ["a", "b"]}).to_string(),
+            400,
+            "prompt",
+        ),
+        (
+            TEXT,
+            json!({"prompt": [258]}).to_string(),
+            400,
+            "token ids below 258",
+        ),
+        (
+            TEXT,
+            json!({"prompt": "a", "echo": true}).to_string(),
+            400,
+            "echo",
+        ),
+        (CHAT, chat(&"x".repeat(5000), &[]), 413, "body_too_large"),
+        ("/v1/nothing", String::new(), 404, "not_found"),
+        ("/health", String::new(), 405, "method_not_allowed"),
+    ];
+    let mut failures = Vec::new();
+    for (path, body, status, part) in rows {
+        let found = server.post(path, body);
+        let error = serde_json::from_str::<Value>(&found.1).unwrap_or_default();
+        if found.0 != *status || !found.1.contains(part) || !error["error"]["message"].is_string() {
+            failures.push(format!("{path} {body:.80}: {found:?}"));
+        }
+    }
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+#[test]
+fn keys() {
+    let server = Server::start();
+    for key in ["", "wrong", "a key of the tes", "a key of the test!"] {
+        let (status, body) = parts(&server.send(&request(CHAT, key, &chat("a", &[]))));
+        assert_eq!(
+            (status, body.contains("invalid_api_key")),
+            (401, true),
+            "{key:?}"
+        );
+    }
+    let get = |path: &str, more: &str| {
+        let text = format!("GET {path} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n{more}\r\n");
+        parts(&server.send(text.as_bytes()))
+    };
+    assert_eq!(get("/v1/models", "").0, 401);
+    let key = format!("authorization: Bearer {KEY}\r\n");
+    assert_eq!(get("/v1/models", &key).0, 200);
+    assert_eq!(get("/v1/models/other", &key).0, 404);
+    assert_eq!(get("/health", "").0, 200);
+    let (status, page) = get("/metrics", "");
+    assert_eq!(status, 200);
+    assert!(
+        page.contains("requests_total{route=\"/v1/chat/completions\",status=\"401\"} 4"),
+        "{page}"
+    );
+}
+
+#[test]
+fn slow_clients_are_cut_off() {
+    let server = Server::start();
+    let start = Instant::now();
+    // A head that never ends, then a body that never comes.
+    let mut head = server.connect();
+    head.write_all(b"POST /v1/completions HTTP/1.1\r\nhost: a\r\n")
+        .expect("sends");
+    let mut rest = Vec::new();
+    let _ = head.read_to_end(&mut rest);
+    let announced = format!(
+        "POST {TEXT} HTTP/1.1\r\nhost: a\r\nauthorization: Bearer {KEY}\r\n\
+         content-length: 100\r\nconnection: close\r\n\r\n{{"
+    );
+    let (status, body) = parts(&server.send(announced.as_bytes()));
+    assert_eq!(
+        (status, body.contains("body_timeout")),
+        (408, true),
+        "{body}"
+    );
+    assert!(start.elapsed() < Duration::from_secs(8));
+}
+
+#[test]
+fn a_full_queue_refuses_and_a_lost_client_stops_its_answer() {
+    let server = Server::start();
+    let slow = request(
+        TEXT,
+        KEY,
+        &json!({"prompt": "slow", "stream": true}).to_string(),
+    );
+    let mut first = server.connect();
+    first.write_all(&slow).expect("sends");
+    // The first bytes of an answer say that the worker has the job.
+    first.read_exact(&mut [0; 64]).expect("reads");
+    let mut second = server.connect();
+    second.write_all(&slow).expect("sends");
+    let waiting = || {
+        let get = b"GET /metrics HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
+        server.send(get).contains("requests_waiting 1\n")
+    };
+    eventually("the second request waits", waiting);
+    let (status, body) = server.post(TEXT, &json!({"prompt": "a"}).to_string());
+    assert_eq!((status, body.contains("queue_full")), (429, true), "{body}");
+
+    assert!(!server.script.gave_up.load(Ordering::Acquire));
+    drop(first);
+    eventually("the answer stops", || {
+        server.script.gave_up.load(Ordering::Acquire)
+    });
+    drop(second);
+    eventually("the queue is free", || {
+        server.post(TEXT, r#"{"prompt": "a"}"#).0 == 200
+    });
+}
