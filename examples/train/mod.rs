@@ -53,7 +53,7 @@ pub(crate) fn run(options: &Options, arguments: &[String]) -> Result<(), Error> 
     let begin = Instant::now();
     let before = trainer.progress.seconds;
     let mut sums = [0.0; 3];
-    while trainer.progress.step < options.steps {
+    while trainer.progress.step < options.steps.min(options.until) {
         let batch = trainer
             .corpus
             .batch(options.batch, options.seq, &mut random)?;
@@ -84,7 +84,10 @@ pub(crate) fn run(options: &Options, arguments: &[String]) -> Result<(), Error> 
             .stop_after
             .is_some_and(|s| begin.elapsed().as_secs() >= s);
         let stop = over && step.is_multiple_of(LOG_EVERY);
-        if step.is_multiple_of(options.eval_every) || step == options.steps || stop {
+        if step.is_multiple_of(options.eval_every)
+            || step == options.steps.min(options.until)
+            || stop
+        {
             trainer.evaluate()?;
         }
         if stop {

@@ -20,6 +20,8 @@ pub(crate) struct Options {
     pub(crate) weight_decay: f64,
     pub(crate) aux: f64,
     pub(crate) eval_every: usize,
+    /// Last step of this call; the learning rate still follows `steps`.
+    pub(crate) until: usize,
     /// Wall-clock seconds after which the run saves its state and ends.
     pub(crate) stop_after: Option<u64>,
 }
@@ -31,7 +33,7 @@ impl Options {
             text: PathBuf::new(),
             out: PathBuf::from("assets/tiny-mixtral"),
             work: PathBuf::from("target/train-tiny"),
-            steps: 4000,
+            steps: 3000,
             seed: 1,
             dim: 128,
             layers: 4,
@@ -43,6 +45,7 @@ impl Options {
             weight_decay: 0.1,
             aux: 0.02,
             eval_every: 200,
+            until: usize::MAX,
             stop_after: None,
         };
         let mut rest = arguments.iter();
@@ -69,6 +72,7 @@ impl Options {
                 "weight-decay" => options.weight_decay = number(name, value)?,
                 "aux" => options.aux = number(name, value)?,
                 "eval-every" => options.eval_every = number(name, value)?,
+                "until" => options.until = number(name, value)?,
                 "stop-after" => options.stop_after = Some(number(name, value)?),
                 _ => return Err(format!("unknown option --{name}")),
             }

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 
 use candle_core::{DType, Device, Result, Tensor};
 use mistral_core::model::ModelSpec;
-use mistral_infer::candle::Decoder;
+use mistral_infer::candle::{Decoder, load as load_decoder};
+use mistral_infer::weights::{Checkpoint, WeightStorage};
 
 /// Largest distance of an f32 logit, as the fixtures state it.
 const TOLERANCE: f32 = 2e-3;
@@ -24,88 +25,24 @@ fn load(path: &Path) -> Tensors {
     candle_core::safetensors::load(path, &Device::Cpu).expect("fixtures are whole")
 }
 
-/// The canonical name's place in a Hugging Face file: a tensor, and perhaps rows of it.
-fn hugging_face(tensors: &Tensors, name: &str) -> Result<Tensor> {
-    if let Some(tensor) = tensors.get(name) {
-        return Ok(tensor.clone());
-    }
-    let dense = [
-        ("tok_embeddings.weight", "embed_tokens.weight"),
-        (".attention_norm.", ".input_layernorm."),
-        (".ffn_norm.", ".post_attention_layernorm."),
-        (".attention.wq.", ".self_attn.q_proj."),
-        (".attention.wk.", ".self_attn.k_proj."),
-        (".attention.wv.", ".self_attn.v_proj."),
-        (".attention.wo.", ".self_attn.o_proj."),
-        (".attention.wq_a.", ".self_attn.q_a_proj."),
-        (".attention.q_a_norm.", ".self_attn.q_a_layernorm."),
-        (".attention.wq_b.", ".self_attn.q_b_proj."),
-        (
-            ".attention.wkv_a_with_mqa.",
-            ".self_attn.kv_a_proj_with_mqa.",
-        ),
-        (".attention.kv_a_norm.", ".self_attn.kv_a_layernorm."),
-        (".attention.wkv_b.", ".self_attn.kv_b_proj."),
-        (".feed_forward.w1.", ".mlp.gate_proj."),
-        (".feed_forward.w2.", ".mlp.down_proj."),
-        (".feed_forward.w3.", ".mlp.up_proj."),
-        (".shared_experts.w1.", ".mlp.shared_experts.gate_proj."),
-        (".shared_experts.w2.", ".mlp.shared_experts.down_proj."),
-        (".shared_experts.w3.", ".mlp.shared_experts.up_proj."),
-    ];
-    let renamed = dense
-        .iter()
-        .fold(name.to_owned(), |n, (from, to)| n.replace(from, to));
-    let renamed = if name == "output.weight" {
-        "lm_head.weight".to_owned()
-    } else {
-        format!("model.{renamed}")
+fn decoder(folder: &Path, dtype: DType) -> Decoder {
+    let (spec, file) = match std::fs::read_to_string(folder.join("config.json")) {
+        Ok(config) => (ModelSpec::from_hf_config(&config), "model.safetensors"),
+        Err(_) => {
+            let params = std::fs::read_to_string(folder.join("params.json"));
+            let params = params.expect("a folder has one description");
+            (ModelSpec::from_params(&params), "consolidated.safetensors")
+        }
     };
-    let candidates = [
-        renamed.clone(),
-        renamed
-            .replace(".experts.", ".block_sparse_moe.experts.")
-            .replace(".gate.", ".block_sparse_moe.gate."),
-        renamed.replace(".gate.", ".mlp.gate."),
-    ];
-    if let Some(tensor) = candidates.iter().find_map(|c| tensors.get(c)) {
-        return Ok(tensor.clone());
-    }
-    stacked_expert(tensors, name)
-}
-
-/// Experts stored as one tensor: `gate_up_proj [e, 2·hidden, dim]`, `down_proj [e, dim, hidden]`.
-fn stacked_expert(tensors: &Tensors, name: &str) -> Result<Tensor> {
-    let parts: Vec<&str> = name.split('.').collect();
-    let ["layers", layer, "experts", expert, matrix, "weight"] = parts[..] else {
-        candle_core::bail!("{name}: missing");
-    };
-    let expert: usize = expert.parse().expect("canonical names number the experts");
-    let get = |file: &str| {
-        let name = format!("model.layers.{layer}.mlp.experts.{file}");
-        tensors
-            .get(&name)
-            .ok_or_else(|| candle_core::Error::Msg(format!("{name}: missing")))
-    };
-    if matrix == "w2" {
-        return get("down_proj")?.get(expert);
-    }
-    let both = get("gate_up_proj")?.get(expert)?;
-    let hidden = both.dim(0)? / 2;
-    both.narrow(0, if matrix == "w1" { 0 } else { hidden }, hidden)?
-        .contiguous()
-}
-
-fn decoder(case: &Path, dtype: DType) -> Decoder {
-    let config = std::fs::read_to_string(case.join("config.json")).expect("fixtures are whole");
-    let spec = ModelSpec::from_hf_config(&config).expect("a supported model");
-    let tensors = load(&case.join("model.safetensors"));
-    let parameters = |name: &str, _: &[usize]| {
-        let kept = name.ends_with("lerope.alpha")
-            || spec.rope.learned_scale && name.ends_with(".gate.weight");
-        hugging_face(&tensors, name)?.to_dtype(if kept { DType::F32 } else { dtype })
-    };
-    Decoder::new(&spec, &parameters).expect("all parameters are there")
+    let spec = spec.expect("a supported model");
+    let checkpoint = Checkpoint::open(&folder.join(file), WeightStorage::Mapped);
+    load_decoder(
+        &spec,
+        &checkpoint.expect("fixtures are whole"),
+        dtype,
+        &Device::Cpu,
+    )
+    .expect("all parameters are there")
 }
 
 fn distance(ours: &Tensor, theirs: &Tensor) -> Result<(f32, f32)> {
@@ -258,4 +195,38 @@ fn bf16_stays_near_the_reference() {
         }
     }
     assert!(report.is_empty(), "{report}");
+}
+
+/// Mistral's own files hold interleaved rotations and other names; in bf16, both forms of a model
+/// are the same numbers.
+#[test]
+fn native_files_give_the_same_model() {
+    let Some(fixtures) = fixtures() else { return };
+    for case in ["mistral_full", "mixtral", "mistral4_small4"] {
+        let case = fixtures.join(case);
+        let ids = load(&case.join("expected.safetensors"))["input_ids.b1"].to_dtype(DType::U32);
+        let ids = ids.expect("ids");
+        let native = decoder(&case.join("native"), DType::F32)
+            .forward(&ids)
+            .expect("a pass");
+        let hugging_face = rounded(&case).forward(&ids).expect("a pass");
+        let (max, _) = distance(&native, &hugging_face).expect("equal shapes");
+        assert!(max < 1e-3, "{}: differs by {max}", case.display());
+    }
+}
+
+/// The f32 decoder over weights rounded to bf16.
+fn rounded(case: &Path) -> Decoder {
+    let config = std::fs::read_to_string(case.join("config.json")).expect("fixtures are whole");
+    let spec = ModelSpec::from_hf_config(&config).expect("a supported model");
+    let path = case.join("model.safetensors");
+    let checkpoint = Checkpoint::open(&path, WeightStorage::Mapped).expect("fixtures are whole");
+    Decoder::new(&spec, &|name: &str, shape: &[usize]| {
+        let weight = checkpoint
+            .tensor(name, shape)
+            .map_err(candle_core::Error::wrap)?;
+        let tensor = Tensor::from_vec(weight.to_f32(), shape, &Device::Cpu)?;
+        tensor.to_dtype(DType::BF16)?.to_dtype(DType::F32)
+    })
+    .expect("all parameters are there")
 }

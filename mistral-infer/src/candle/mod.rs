@@ -31,7 +31,11 @@ pub use decoder::{Decoder, LayerTrace, Trace};
 pub use indexer::Selection;
 pub use moe::{ExpertLoad, Routing, load_balancing_loss};
 
-use candle_core::{Result, Tensor};
+use candle_core::{DType, Device, Result, Tensor};
+use mistral_core::model::{Architecture, ModelSpec};
+use mistral_kernels::WeightData;
+
+use crate::weights::Checkpoint;
 
 /// Gives a parameter by its canonical name and expected shape, or an error that names it.
 ///
@@ -39,6 +43,34 @@ use candle_core::{Result, Tensor};
 /// f32 or bf16, save that a parameter may stay in f32 where the file keeps it so (Large 4's
 /// `gate.weight` and `lerope.alpha`).
 pub type Parameters<'a> = dyn Fn(&str, &[usize]) -> Result<Tensor> + 'a;
+
+/// A decoder over the weights of `checkpoint`, in `dtype` (f32 or bf16).
+///
+/// Large 4's router and its learned rope scale stay f32, as its reference keeps them.
+///
+/// # Errors
+/// When a tensor is missing or has another shape (the message names it).
+pub fn load(
+    spec: &ModelSpec,
+    checkpoint: &Checkpoint,
+    dtype: DType,
+    device: &Device,
+) -> Result<Decoder> {
+    let large4 = spec.architecture == Architecture::MistralLarge4;
+    Decoder::new(spec, &|name: &str, shape: &[usize]| {
+        let weight = checkpoint
+            .tensor(name, shape)
+            .map_err(candle_core::Error::wrap)?;
+        let tensor = match weight.data() {
+            WeightData::F32(v) => Tensor::from_slice(v, shape, device)?,
+            WeightData::F16(v) => Tensor::from_slice(v, shape, device)?,
+            WeightData::Bf16(v) => Tensor::from_slice(v, shape, device)?,
+            _ => candle_core::bail!("{name}: expected weights in f32, f16 or bf16"),
+        };
+        let wide = large4 && (name == "lerope.alpha" || name.ends_with(".gate.weight"));
+        tensor.to_dtype(if wide { DType::F32 } else { dtype })
+    })
+}
 
 /// Fetches `name` and checks its shape.
 fn parameter(parameters: &Parameters, name: &str, shape: &[usize]) -> Result<Tensor> {

@@ -4,8 +4,8 @@
 use candle_core::{D, DType, Device, Result, Tensor};
 use mistral_core::model::{MoeSpec, Scoring};
 
+use super::Parameters;
 use super::norm::Linear;
-use super::{Parameters, parameter};
 
 /// What a router decided for `n` tokens.
 #[derive(Debug, Clone)]
