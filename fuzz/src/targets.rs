@@ -1,0 +1,100 @@
+//! What is done with hostile bytes: a value or a named error comes back, in bounded time and memory. Each
+//! function tells whether the bytes were accepted.
+
+use mistral_core::model::ModelSpec;
+use mistral_infer::Tokenizer;
+use mistral_infer::chat::ChatRequest;
+use mistral_infer::tokenizer::TokenizerVersion;
+use mistral_infer::weights::{Checkpoint, WeightStorage};
+use std::sync::OnceLock;
+
+/// A tokenizer of the 256 bytes and the control tokens of version 7.
+const BYTES_TOKENIZER: &[u8] = include_bytes!("../seeds/tokenizer/bytes.tekken.json");
+
+/// The model that checkpoints are held against.
+const TINY_CONFIG: &str = include_str!("../seeds/model_spec/tiny.json");
+
+/// Descriptions of models: `config.json` and `params.json`.
+pub fn model_spec(data: &[u8]) -> bool {
+    let Ok(text) = std::str::from_utf8(data) else {
+        return false;
+    };
+    let mut accepted = false;
+    for spec in [
+        ModelSpec::from_hf_config(text),
+        ModelSpec::from_params(text),
+    ]
+    .into_iter()
+    .flatten()
+    {
+        accepted = true;
+        // Accepted once, it is valid, and what is derived from it does not overflow.
+        assert!(spec.validate().is_ok());
+        let _ = (spec.n_kv_heads(), spec.head_dim(), spec.v_head_dim());
+    }
+    accepted
+}
+
+/// Weight files: the bytes as one safetensors file.
+pub fn checkpoint(data: &[u8]) -> bool {
+    let name = format!(
+        "checkpoint-{}-{:?}",
+        std::process::id(),
+        std::thread::current().id()
+    );
+    let path = std::env::temp_dir().join(name);
+    std::fs::write(&path, data).expect("the temporary folder can be written");
+    let mut accepted = false;
+    for storage in [WeightStorage::Mapped, WeightStorage::Copied] {
+        if let Ok(checkpoint) = Checkpoint::open_files(std::slice::from_ref(&path), storage) {
+            let spec = ModelSpec::from_hf_config(TINY_CONFIG).expect("the seed is valid");
+            accepted |= checkpoint.check(&spec).is_ok();
+            let _ = checkpoint
+                .tensor("norm.weight", &[4])
+                .map(|tensor| tensor.to_f32());
+        }
+    }
+    std::fs::remove_file(&path).expect("the file was written above");
+    accepted
+}
+
+/// Tokenizer files of all three kinds.
+pub fn tokenizer(data: &[u8]) -> bool {
+    let mut accepted = false;
+    for name in ["tokenizer.model", "tokenizer.model.v3"] {
+        let Ok(tokenizer) = Tokenizer::from_bytes(name, data) else {
+            continue;
+        };
+        accepted = true;
+        let _ = tokenizer
+            .encode("Où? [INST] \u{1f600}\n  a")
+            .map(|ids| tokenizer.decode(&ids));
+        let ids: Vec<u32> = (0..tokenizer.vocab_size().min(64) as u32).collect();
+        let _ = tokenizer.decode(&ids);
+    }
+    accepted
+}
+
+/// Chat requests in JSON, encoded by every version.
+pub fn chat(data: &[u8]) -> bool {
+    static TOKENIZERS: OnceLock<Vec<Tokenizer>> = OnceLock::new();
+    let tokenizers = TOKENIZERS.get_or_init(|| {
+        let of_version = |version| {
+            Tokenizer::from_bytes("tekken.json", BYTES_TOKENIZER)
+                .expect("the seed is valid")
+                .with_version(version)
+        };
+        TokenizerVersion::ALL.map(of_version).into()
+    });
+    let Ok(request) = serde_json::from_slice::<ChatRequest>(data) else {
+        return false;
+    };
+    let mut accepted = false;
+    for tokenizer in tokenizers {
+        if let Ok(ids) = tokenizer.encode_chat(&request) {
+            assert!(ids.iter().all(|&id| (id as usize) < tokenizer.vocab_size()));
+            accepted = true;
+        }
+    }
+    accepted
+}
