@@ -6,6 +6,7 @@ use mistral_infer::Tokenizer;
 use mistral_infer::chat::ChatRequest;
 use mistral_infer::tokenizer::TokenizerVersion;
 use mistral_infer::weights::{Checkpoint, WeightStorage};
+use mistral_recommend::{Context, recommend_json, recommend_text};
 use std::sync::OnceLock;
 
 /// A tokenizer of the 256 bytes and the control tokens of version 7.
@@ -97,4 +98,14 @@ pub fn chat(data: &[u8]) -> bool {
         }
     }
     accepted
+}
+
+/// Needs: as words, and as JSON.
+pub fn need(data: &[u8]) -> bool {
+    let Ok(text) = std::str::from_utf8(data) else {
+        return false;
+    };
+    let context = Context::embedded("2026-01-01");
+    let from_words = recommend_text(text, &context).is_ok();
+    recommend_json(text, &context).is_ok() || from_words
 }
