@@ -1,5 +1,6 @@
 //! What an operation refuses.
 
+use crate::attention::CacheType;
 use crate::cpu::Isa;
 
 /// Why an operation did nothing.
@@ -70,6 +71,22 @@ pub enum KernelError {
         newest: usize,
         /// Positions that the cache holds.
         capacity: usize,
+    },
+    /// Keys and values of one cache are stored differently.
+    #[error("cache: values are {v:?}, expected {k:?} like the keys")]
+    CacheTypes {
+        /// Type of the keys.
+        k: CacheType,
+        /// Type of the values.
+        v: CacheType,
+    },
+    /// A factor on scores that isn't a positive number.
+    #[error("{op}: scale is {found}, expected a positive finite number")]
+    Scale {
+        /// Operation that was called.
+        op: &'static str,
+        /// Value that was given.
+        found: f32,
     },
     /// A selected position lies outside what its query may see, or out of order.
     #[error(

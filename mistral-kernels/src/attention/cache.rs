@@ -46,11 +46,13 @@ impl CacheData<'_> {
         self.len() == 0
     }
 
-    pub(super) fn get(&self, i: usize) -> f32 {
+    /// The elements' type.
+    #[must_use]
+    pub fn kind(&self) -> CacheType {
         match self {
-            Self::F32(s) => s[i],
-            Self::F16(s) => s[i].to_f32(),
-            Self::Bf16(s) => s[i].to_f32(),
+            Self::F32(_) => CacheType::F32,
+            Self::F16(_) => CacheType::F16,
+            Self::Bf16(_) => CacheType::Bf16,
         }
     }
 }
@@ -224,7 +226,7 @@ impl<'a> KvCache<'a> {
     /// Keys and values side by side, both of the same head count and capacity.
     ///
     /// # Errors
-    /// When a length doesn't fit or a dimension is 0.
+    /// When a length doesn't fit, a dimension is 0, or the types differ.
     pub fn new(
         (n_kv_heads, capacity): (usize, usize),
         (d, dv): (usize, usize),
@@ -235,6 +237,12 @@ impl<'a> KvCache<'a> {
         check_len("cache", "k", k.len(), expected)?;
         let expected = checked_product("cache", "value dimensions", &[n_kv_heads, capacity, dv])?;
         check_len("cache", "v", v.len(), expected)?;
+        if std::mem::discriminant(&k) != std::mem::discriminant(&v) {
+            return Err(KernelError::CacheTypes {
+                k: k.kind(),
+                v: v.kind(),
+            });
+        }
         Self {
             k,
             v: Values::Own(v),
@@ -321,16 +329,62 @@ impl<'a> KvCache<'a> {
         self.dv
     }
 
-    pub(crate) fn key(&self, head: usize, position: usize, j: usize) -> f32 {
-        let slot = head * self.capacity + position % self.capacity;
-        self.k.get(slot * self.d + j)
+    /// Keys, and where values are.
+    pub(super) fn data(&self) -> (CacheData<'a>, Values<'a>) {
+        (self.k, self.v)
     }
 
-    pub(crate) fn value(&self, head: usize, position: usize, j: usize) -> f32 {
-        let slot = head * self.capacity + position % self.capacity;
-        match &self.v {
-            Values::Own(v) => v.get(slot * self.dv + j),
-            Values::OfKeys => self.k.get(slot * self.d + j),
+    /// Rows of one head of `data`, `width` elements of each being used.
+    pub(super) fn head<E>(
+        &self,
+        data: &'a [E],
+        head: usize,
+        (stride, width): (usize, usize),
+    ) -> HeadRows<'a, E> {
+        let start = head * self.capacity * stride;
+        HeadRows {
+            data: &data[start..start + self.capacity * stride],
+            stride,
+            width,
+            capacity: self.capacity,
         }
+    }
+}
+
+/// Rows of one head, by slot.
+#[derive(Debug)]
+pub(super) struct HeadRows<'a, E> {
+    /// `[capacity, stride]`
+    data: &'a [E],
+    pub(super) stride: usize,
+    /// Elements of a row that are used.
+    pub(super) width: usize,
+    pub(super) capacity: usize,
+}
+
+impl<E> Clone for HeadRows<'_, E> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<E> Copy for HeadRows<'_, E> {}
+
+impl<E> HeadRows<'_, E> {
+    /// Slot of a position.
+    #[inline(always)]
+    pub(super) fn slot(&self, position: usize) -> usize {
+        // Before the ring wraps, which may be never, there is nothing to divide.
+        if position < self.capacity {
+            position
+        } else {
+            position % self.capacity
+        }
+    }
+
+    /// Start of the row in a slot.
+    #[inline(always)]
+    pub(super) fn row(&self, slot: usize) -> *const E {
+        self.data[slot * self.stride..].as_ptr()
     }
 }

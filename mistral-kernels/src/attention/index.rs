@@ -99,7 +99,7 @@ pub fn index_topk(
             *score = (0..heads)
                 .map(|h| {
                     let q = &q[(i * heads + h) * d..(i * heads + h + 1) * d];
-                    let dot: f32 = (0..d).map(|j| q[j] * keys.get(slot * d + j)).sum();
+                    let dot: f32 = (0..d).map(|j| q[j] * element(&keys, slot * d + j)).sum();
                     weights[i * heads + h] * dot.max(0.0)
                 })
                 .sum();
@@ -107,6 +107,14 @@ pub fn index_topk(
         best(scores, out, order);
     });
     Ok(())
+}
+
+fn element(data: &CacheData<'_>, i: usize) -> f32 {
+    match data {
+        CacheData::F32(s) => s[i],
+        CacheData::F16(s) => s[i].to_f32(),
+        CacheData::Bf16(s) => s[i].to_f32(),
+    }
 }
 
 /// Writes the positions of the highest scores into `out`, ascending.

@@ -1,9 +1,10 @@
 //! Attention over a cache of keys and values.
 
+mod block;
 mod cache;
 mod index;
 mod mla;
-mod naive;
+mod plan;
 mod selected;
 
 pub use cache::{CacheBuffer, CacheData, CacheDataMut, CacheShape, CacheType, KvCache, append};
@@ -20,7 +21,7 @@ pub struct Attention {
     /// Query heads; a multiple of the cache's heads. Query head `h` reads key head
     /// `h · n_kv_heads / n_heads`.
     pub n_heads: usize,
-    /// Factor on `q · k`.
+    /// Factor on `q · k`, positive.
     pub scale: f32,
     /// Sliding window `W`: query `i` sees keys `j` with `i - j < W`. `None` is full attention.
     pub window: Option<usize>,
@@ -38,16 +39,18 @@ impl Attention {
 /// Memory that attention works in; sized once, reused by every call.
 #[derive(Debug)]
 pub struct AttentionScratch {
-    scores: Vec<f32>,
+    buffers: plan::Buffers,
 }
 
 impl AttentionScratch {
-    /// Room for attentions with up to `n_heads` query heads over keys of width `d` and values of
-    /// width `dv`.
+    /// Room for attention over keys of width up to `d` and values of width up to `dv`, with any
+    /// number of heads (`n_heads` is taken as a hint).
     #[must_use]
     pub fn new(threads: usize, n_heads: usize, d: usize, dv: usize) -> Self {
-        let _ = (threads, n_heads, d, dv);
-        Self { scores: Vec::new() }
+        let _ = n_heads;
+        Self {
+            buffers: plan::Buffers::new(threads, d, dv),
+        }
     }
 }
 
@@ -69,9 +72,18 @@ pub fn attention(
     out: &mut [f32],
     scratch: &mut AttentionScratch,
 ) -> Result<(), KernelError> {
-    let t = check(attention, q, first_position, cache, out)?;
-    naive::attend(cpu, attention, (q, t), first_position, cache, None, out);
-    let _ = &mut scratch.scores;
+    let t = check(cpu, attention, q, first_position, cache, out, scratch)?;
+    let buffers = &mut scratch.buffers;
+    plan::attend(
+        cpu,
+        attention,
+        (q, t),
+        first_position,
+        cache,
+        None,
+        out,
+        buffers,
+    );
     Ok(())
 }
 
@@ -96,7 +108,7 @@ pub fn attention_selected(
     out: &mut [f32],
     scratch: &mut AttentionScratch,
 ) -> Result<(), KernelError> {
-    let t = check(attention, q, first_position, cache, out)?;
+    let t = check(cpu, attention, q, first_position, cache, out, scratch)?;
     check_len("attention", "selected (queries)", selected.queries(), t)?;
     for i in 0..t {
         let last = first_position + i;
@@ -115,26 +127,29 @@ pub fn attention_selected(
             first = found + 1;
         }
     }
-    naive::attend(
+    let (list, buffers) = (Some(selected), &mut scratch.buffers);
+    plan::attend(
         cpu,
         attention,
         (q, t),
         first_position,
         cache,
-        Some(selected),
+        list,
         out,
+        buffers,
     );
-    let _ = &mut scratch.scores;
     Ok(())
 }
 
 /// Checks shapes and returns the number of queries.
 fn check(
+    cpu: &Cpu,
     attention: &Attention,
     q: &[f32],
     first_position: usize,
     cache: &KvCache<'_>,
     out: &[f32],
+    scratch: &AttentionScratch,
 ) -> Result<usize, KernelError> {
     let op = "attention";
     let heads = attention.n_heads;
@@ -153,6 +168,25 @@ fn check(
             found: 0,
             expected: "at least 1",
         });
+    }
+    if !(attention.scale > 0.0 && attention.scale.is_finite()) {
+        let found = attention.scale;
+        return Err(KernelError::Scale { op, found });
+    }
+    let (threads, d, dv) = scratch.buffers.capacity();
+    for (what, needed, capacity) in [
+        ("threads", cpu.threads(), threads),
+        ("elements of a key", cache.d(), d),
+        ("elements of a value", cache.dv(), dv),
+    ] {
+        if needed > capacity {
+            return Err(KernelError::Scratch {
+                op,
+                what,
+                needed,
+                capacity,
+            });
+        }
     }
     let t = check_rows(op, "q", q.len(), heads * cache.d())?;
     check_len(op, "out", out.len(), t * heads * cache.dv())?;

@@ -7,9 +7,6 @@ use std::ops::Range;
 use super::product::{OutRows, Rows};
 use crate::simd::{Element, Kernel, Simd};
 
-/// Rows of weights that are read side by side.
-const ROWS: usize = 4;
-
 /// Bytes that prefetching runs ahead of a row's reads.
 const AHEAD: usize = 1024;
 
@@ -29,64 +26,123 @@ impl<E: Element> Kernel for DotRows<'_, E> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         assert!(self.rows.end * self.cols <= self.w.len());
-        let tokens = self.x.count();
-        let mut r = self.rows.start;
-        while r < self.rows.end {
-            let step = if r + ROWS <= self.rows.end { ROWS } else { 1 };
-            let mut t = 0;
-            while t < tokens {
-                let left = (tokens - t).min(S::DOT_TOKENS);
-                // SAFETY: the rows are inside `w` by the assertion above, tokens inside `x`, and
-                // this task alone writes these columns of `y`.
-                unsafe {
-                    match (step, left) {
-                        (1, _) => self.block::<S, 1, 1>(s, r, t),
-                        (_, 1) => self.block::<S, ROWS, 1>(s, r, t),
-                        (_, 2) => self.block::<S, ROWS, 2>(s, r, t),
-                        (_, 3) => self.block::<S, ROWS, 3>(s, r, t),
-                        _ => self.block::<S, ROWS, 4>(s, r, t),
-                    }
-                }
-                t += if step == 1 { 1 } else { left };
-            }
-            r += step;
+        let (cols, x, y) = (self.cols, self.x, self.y);
+        // SAFETY: the rows are inside `w` by the assertion above, tokens inside `x`, and this
+        // task alone writes these columns of `y`.
+        unsafe {
+            let w = self.w.as_ptr();
+            dots(
+                s,
+                (self.rows, |r| w.add(r * cols)),
+                (x.count(), |t| x.row(t)),
+                cols,
+                |r, t, sum| *y.at(t, r) = sum,
+            );
         }
     }
 }
 
-impl<E: Element> DotRows<'_, E> {
-    /// # Safety
-    /// Rows `r .. r + R` are inside `w`, tokens `t .. t + T` inside `x` and `y`, and no other
-    /// task writes these elements of `y`.
-    #[inline(always)]
-    unsafe fn block<S: Simd, const R: usize, const T: usize>(&self, s: S, r: usize, t: usize) {
-        let cols = self.cols;
-        let mut sums = [[s.splat(0.0); T]; R];
-        // SAFETY: offsets stay inside rows and tokens.
-        unsafe {
-            let w = self.w.as_ptr().add(r * cols);
-            let x: [*const f32; T] = std::array::from_fn(|i| self.x.row(t + i));
-            let mut c = 0;
-            while c + S::LANES <= cols {
-                let x: [S::F; T] = std::array::from_fn(|i| s.load(x[i].add(c)));
-                for (i, sums) in sums.iter_mut().enumerate() {
-                    let p = w.add(i * cols + c);
-                    s.prefetch(p.cast::<u8>().wrapping_add(AHEAD));
-                    let v = E::load(s, p);
-                    for (sum, x) in sums.iter_mut().zip(x) {
-                        *sum = s.mul_add(v, x, *sum);
+/// Calls `put(r, t, a_r · x_t)` for all rows `r` and tokens `t`; sums of `cols` products.
+///
+/// # Safety
+/// `a(r)` and `x(t)` are valid for reading `cols` elements.
+#[inline(always)]
+pub(crate) unsafe fn dots<S: Simd, E: Element>(
+    s: S,
+    (rows, a): (Range<usize>, impl Fn(usize) -> *const E),
+    (tokens, x): (usize, impl Fn(usize) -> *const f32),
+    cols: usize,
+    put: impl Fn(usize, usize, f32),
+) {
+    let mut r = rows.start;
+    while r < rows.end {
+        let whole = r + 4 <= rows.end;
+        let step = if whole { 4 } else { 1 };
+        let mut t = 0;
+        while t < tokens {
+            let left = (tokens - t).min(S::DOT_TOKENS);
+            // SAFETY: these rows and tokens exist.
+            unsafe {
+                match (whole, left) {
+                    (true, 1) => block::<S, E, 4, 1>(s, (r, &a), (t, &x), cols, &put),
+                    (true, 2) => block::<S, E, 4, 2>(s, (r, &a), (t, &x), cols, &put),
+                    (true, 3) => block::<S, E, 4, 3>(s, (r, &a), (t, &x), cols, &put),
+                    (true, 4) => block::<S, E, 4, 4>(s, (r, &a), (t, &x), cols, &put),
+                    // More tokens leave registers for two rows at a time.
+                    (true, 5) => {
+                        block::<S, E, 2, 5>(s, (r, &a), (t, &x), cols, &put);
+                        block::<S, E, 2, 5>(s, (r + 2, &a), (t, &x), cols, &put);
+                    }
+                    (true, 6) => {
+                        block::<S, E, 2, 6>(s, (r, &a), (t, &x), cols, &put);
+                        block::<S, E, 2, 6>(s, (r + 2, &a), (t, &x), cols, &put);
+                    }
+                    (true, 7) => {
+                        block::<S, E, 2, 7>(s, (r, &a), (t, &x), cols, &put);
+                        block::<S, E, 2, 7>(s, (r + 2, &a), (t, &x), cols, &put);
+                    }
+                    (true, _) => {
+                        block::<S, E, 2, 8>(s, (r, &a), (t, &x), cols, &put);
+                        block::<S, E, 2, 8>(s, (r + 2, &a), (t, &x), cols, &put);
+                    }
+                    (false, n) => {
+                        for t in t..t + n {
+                            block::<S, E, 1, 1>(s, (r, &a), (t, &x), cols, &put);
+                        }
                     }
                 }
-                c += S::LANES;
             }
-            for (i, sums) in sums.iter().enumerate() {
-                for (j, &sum) in sums.iter().enumerate() {
-                    let mut sum = s.reduce_add(sum);
-                    for c in c..cols {
-                        sum += (*w.add(i * cols + c)).widen() * *x[j].add(c);
-                    }
-                    *self.y.at(t + j, r + i) = sum;
+            t += left;
+        }
+        r += step;
+    }
+}
+
+/// # Safety
+/// As [`dots`]; rows `r .. r + R` and tokens `t .. t + T` exist.
+#[inline(always)]
+unsafe fn block<S: Simd, E: Element, const R: usize, const T: usize>(
+    s: S,
+    (r, a): (usize, impl Fn(usize) -> *const E),
+    (t, x): (usize, impl Fn(usize) -> *const f32),
+    cols: usize,
+    put: impl Fn(usize, usize, f32),
+) {
+    let mut sums = [s.splat(0.0); 16];
+    let mut rows = [std::ptr::null::<E>(); R];
+    let mut tokens = [std::ptr::null::<f32>(); T];
+    for (i, row) in rows.iter_mut().enumerate() {
+        *row = a(r + i);
+    }
+    for (j, token) in tokens.iter_mut().enumerate() {
+        *token = x(t + j);
+    }
+    let whole = cols / S::LANES * S::LANES;
+    let mut found = [0.0f32; 16];
+    // SAFETY: offsets stay inside rows and tokens.
+    unsafe {
+        for c in (0..whole).step_by(S::LANES) {
+            let mut vectors = [s.splat(0.0); T];
+            for (vector, token) in vectors.iter_mut().zip(&tokens) {
+                *vector = s.load(token.add(c));
+            }
+            for (i, row) in rows.iter().enumerate() {
+                let p = row.add(c);
+                s.prefetch(p.cast::<u8>().wrapping_add(AHEAD));
+                let v = E::load(s, p);
+                for (j, vector) in vectors.iter().enumerate() {
+                    sums[i * T + j] = s.mul_add(v, *vector, sums[i * T + j]);
                 }
+            }
+        }
+        s.reduce_each(&sums, R * T, &mut found);
+        for (i, row) in rows.iter().enumerate() {
+            for (j, token) in tokens.iter().enumerate() {
+                let mut sum = found[i * T + j];
+                for c in whole..cols {
+                    sum += (*row.add(c)).widen() * *token.add(c);
+                }
+                put(r + i, t + j, sum);
             }
         }
     }

@@ -78,7 +78,7 @@ impl<E: Element> Kernel for GemmRows<'_, E> {
                 // tiles are inside `packed`, and this task alone writes these columns of `y`.
                 unsafe {
                     let w = self.w.as_ptr().add(r0 * cols + k0);
-                    pack::panel(s, (w, cols), (rows, steps), width, panel);
+                    pack::panel(s, |r| w.add(r * cols), (rows, steps), width, panel);
                     for i in 0..tiles {
                         let (first, m) = split(tokens, S::TILE_ROWS, i);
                         let a = self.packed.as_ptr().add(first * cols + k0 * m);

@@ -6,7 +6,10 @@ mod pack;
 mod product;
 mod tile;
 
+pub(crate) use dot::dots;
+pub(crate) use pack::{panel, rows as pack_rows};
 pub(crate) use product::{Buffers, OutRows, Product, Rows, run};
+pub(crate) use tile::{Mode, Out, packed_tile, row_tile, split, tile_cols};
 
 use crate::cpu::SharedMut;
 use crate::error::{check_len, check_rows};

@@ -4,16 +4,16 @@
 
 use crate::simd::{Element, Simd};
 
-/// Copies `rows` rows (at most `width`) of `cols` elements, `ld` apart, as `[cols][width]` f32;
-/// missing rows become zeros.
+/// Copies `rows` rows (at most `width`) of `cols` elements as `[cols][width]` f32; missing rows
+/// become zeros.
 ///
 /// # Safety
-/// `w` is valid for reading those rows, `out` for writing `cols · width` elements; `width` is a
-/// multiple of the lanes.
+/// `row(r)` is valid for reading `cols` elements for `r < rows`, `out` for writing
+/// `cols · width`; `width` is a multiple of the lanes.
 #[inline(always)]
 pub(crate) unsafe fn panel<S: Simd, E: Element>(
     s: S,
-    (w, ld): (*const E, usize),
+    row: impl Fn(usize) -> *const E,
     (rows, cols): (usize, usize),
     width: usize,
     out: *mut f32,
@@ -23,17 +23,16 @@ pub(crate) unsafe fn panel<S: Simd, E: Element>(
         let here = rows.saturating_sub(first).min(S::LANES);
         // SAFETY: rows `first .. first + here` exist, and columns stay below `cols`.
         unsafe {
-            let w = if here > 0 { w.add(first * ld) } else { w };
             let out = out.add(first);
             for c in (0..whole).step_by(S::LANES) {
                 let mut block = [s.splat(0.0); 16];
                 if here == S::LANES {
-                    for (r, row) in block[..S::LANES].iter_mut().enumerate() {
-                        *row = E::load(s, w.add(r * ld + c));
+                    for (r, vector) in block[..S::LANES].iter_mut().enumerate() {
+                        *vector = E::load(s, row(first + r).add(c));
                     }
                 } else {
-                    for (r, row) in block[..here].iter_mut().enumerate() {
-                        *row = E::load(s, w.add(r * ld + c));
+                    for (r, vector) in block[..here].iter_mut().enumerate() {
+                        *vector = E::load(s, row(first + r).add(c));
                     }
                 }
                 s.transpose(&block, out.add(c * width), width);
@@ -41,7 +40,7 @@ pub(crate) unsafe fn panel<S: Simd, E: Element>(
             for c in whole..cols {
                 for r in 0..S::LANES {
                     let v = if r < here {
-                        (*w.add(r * ld + c)).widen()
+                        (*row(first + r).add(c)).widen()
                     } else {
                         0.0
                     };

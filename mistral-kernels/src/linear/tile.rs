@@ -1,6 +1,6 @@
 //! The register tile: some rows of one side times two vectors of the other.
 
-use crate::simd::Simd;
+use crate::simd::{Element, Simd};
 
 /// Vectors across a tile: with them, a row of it costs one broadcast for two multiplications.
 pub(crate) const VECTORS: usize = 2;
@@ -35,11 +35,11 @@ pub(crate) enum Mode {
 /// that `out` doesn't have), `out` for writing its rows.
 #[inline(always)]
 #[expect(unsafe_code, reason = "the innermost loop works on pointers")]
-pub(crate) unsafe fn tile<S: Simd, const M: usize, const AM: usize, const AK: usize>(
+pub(crate) unsafe fn tile<S: Simd, E: Element, const M: usize, const AM: usize, const AK: usize>(
     s: S,
     k: usize,
     a: *const f32,
-    (b, ldb): (*const f32, usize),
+    (b, ldb): (*const E, usize),
     out: Out,
 ) {
     let mut sums = [[s.splat(0.0); VECTORS]; M];
@@ -47,8 +47,8 @@ pub(crate) unsafe fn tile<S: Simd, const M: usize, const AM: usize, const AK: us
     unsafe {
         let (mut a, mut b) = (a, b);
         for _ in 0..k {
-            let b0 = s.load(b);
-            let b1 = s.load(b.add(S::LANES));
+            let b0 = E::load(s, b);
+            let b1 = E::load(s, b.add(S::LANES));
             for (m, sums) in sums.iter_mut().enumerate() {
                 let v = s.splat(*a.add(m * AM));
                 sums[0] = s.mul_add(v, b0, sums[0]);
@@ -118,18 +118,51 @@ pub(crate) unsafe fn packed_tile<S: Simd>(
     // SAFETY: the same contract.
     unsafe {
         match m.min(S::TILE_ROWS) {
-            1 => tile::<S, 1, 1, 1>(s, k, a, b, out),
-            2 => tile::<S, 2, 1, 2>(s, k, a, b, out),
-            3 => tile::<S, 3, 1, 3>(s, k, a, b, out),
-            4 => tile::<S, 4, 1, 4>(s, k, a, b, out),
-            5 => tile::<S, 5, 1, 5>(s, k, a, b, out),
-            6 => tile::<S, 6, 1, 6>(s, k, a, b, out),
-            7 => tile::<S, 7, 1, 7>(s, k, a, b, out),
-            8 => tile::<S, 8, 1, 8>(s, k, a, b, out),
-            9 => tile::<S, 9, 1, 9>(s, k, a, b, out),
-            10 => tile::<S, 10, 1, 10>(s, k, a, b, out),
-            11 => tile::<S, 11, 1, 11>(s, k, a, b, out),
-            _ => tile::<S, 12, 1, 12>(s, k, a, b, out),
+            1 => tile::<S, f32, 1, 1, 1>(s, k, a, b, out),
+            2 => tile::<S, f32, 2, 1, 2>(s, k, a, b, out),
+            3 => tile::<S, f32, 3, 1, 3>(s, k, a, b, out),
+            4 => tile::<S, f32, 4, 1, 4>(s, k, a, b, out),
+            5 => tile::<S, f32, 5, 1, 5>(s, k, a, b, out),
+            6 => tile::<S, f32, 6, 1, 6>(s, k, a, b, out),
+            7 => tile::<S, f32, 7, 1, 7>(s, k, a, b, out),
+            8 => tile::<S, f32, 8, 1, 8>(s, k, a, b, out),
+            9 => tile::<S, f32, 9, 1, 9>(s, k, a, b, out),
+            10 => tile::<S, f32, 10, 1, 10>(s, k, a, b, out),
+            11 => tile::<S, f32, 11, 1, 11>(s, k, a, b, out),
+            _ => tile::<S, f32, 12, 1, 12>(s, k, a, b, out),
+        }
+    }
+}
+
+/// [`tile`] of `m` rows (at most [`Simd::TILE_ROWS`]) that lie `AM` apart, row-major.
+///
+/// # Safety
+/// As [`tile`].
+#[inline(always)]
+#[expect(unsafe_code, reason = "the innermost loop works on pointers")]
+pub(crate) unsafe fn row_tile<S: Simd, E: Element, const AM: usize>(
+    s: S,
+    m: usize,
+    k: usize,
+    a: *const f32,
+    b: (*const E, usize),
+    out: Out,
+) {
+    // SAFETY: the same contract.
+    unsafe {
+        match m.min(S::TILE_ROWS) {
+            1 => tile::<S, E, 1, AM, 1>(s, k, a, b, out),
+            2 => tile::<S, E, 2, AM, 1>(s, k, a, b, out),
+            3 => tile::<S, E, 3, AM, 1>(s, k, a, b, out),
+            4 => tile::<S, E, 4, AM, 1>(s, k, a, b, out),
+            5 => tile::<S, E, 5, AM, 1>(s, k, a, b, out),
+            6 => tile::<S, E, 6, AM, 1>(s, k, a, b, out),
+            7 => tile::<S, E, 7, AM, 1>(s, k, a, b, out),
+            8 => tile::<S, E, 8, AM, 1>(s, k, a, b, out),
+            9 => tile::<S, E, 9, AM, 1>(s, k, a, b, out),
+            10 => tile::<S, E, 10, AM, 1>(s, k, a, b, out),
+            11 => tile::<S, E, 11, AM, 1>(s, k, a, b, out),
+            _ => tile::<S, E, 12, AM, 1>(s, k, a, b, out),
         }
     }
 }

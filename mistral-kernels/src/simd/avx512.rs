@@ -28,7 +28,7 @@ pub(super) unsafe fn run<K: Kernel>(kernel: K) -> K::Out {
 impl Simd for Avx512 {
     const LANES: usize = 16;
     const TILE_ROWS: usize = 12;
-    const DOT_TOKENS: usize = 4;
+    const DOT_TOKENS: usize = 8;
     type F = __m512;
 
     #[inline(always)]
@@ -94,6 +94,39 @@ impl Simd for Avx512 {
     #[inline(always)]
     fn reduce_max(self, a: __m512) -> f32 {
         unsafe { _mm512_reduce_max_ps(a) }
+    }
+
+    #[inline(always)]
+    fn reduce_each(self, a: &[__m512; 16], n: usize, out: &mut [f32; 16]) {
+        if n < 4 {
+            for i in 0..n {
+                out[i] = self.reduce_add(a[i]);
+            }
+            return;
+        }
+        unsafe {
+            // Halve the lanes of two vectors into one, four times: 16 vectors become one.
+            let mut q = [_mm512_setzero_ps(); 4];
+            for (g, q) in q.iter_mut().enumerate() {
+                let (a, b, c, d) = (a[4 * g], a[4 * g + 1], a[4 * g + 2], a[4 * g + 3]);
+                let ab = _mm512_add_ps(_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b));
+                let cd = _mm512_add_ps(_mm512_unpacklo_ps(c, d), _mm512_unpackhi_ps(c, d));
+                let low = _mm512_shuffle_ps::<0x44>(ab, cd);
+                let high = _mm512_shuffle_ps::<0xee>(ab, cd);
+                // Word i of each 128-bit lane: part of the sum of vector 4g + i.
+                *q = _mm512_add_ps(low, high);
+            }
+            let mut h = [_mm512_setzero_ps(); 2];
+            for (g, h) in h.iter_mut().enumerate() {
+                let (a, b) = (q[2 * g], q[2 * g + 1]);
+                let low = _mm512_shuffle_f32x4::<0x88>(a, b);
+                let high = _mm512_shuffle_f32x4::<0xdd>(a, b);
+                *h = _mm512_add_ps(low, high);
+            }
+            let low = _mm512_shuffle_f32x4::<0x88>(h[0], h[1]);
+            let high = _mm512_shuffle_f32x4::<0xdd>(h[0], h[1]);
+            _mm512_storeu_ps(out.as_mut_ptr(), _mm512_add_ps(low, high));
+        }
     }
 
     #[inline(always)]

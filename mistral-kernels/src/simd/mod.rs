@@ -27,7 +27,7 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     const LANES: usize;
     /// Rows of a register tile two vectors wide in matrix products, at most 12.
     const TILE_ROWS: usize;
-    /// Tokens that share one pass over a row's vectors in products with few tokens.
+    /// Tokens that share one pass over a row in products with few of them, at most 8.
     const DOT_TOKENS: usize;
     /// A vector.
     type F: Copy;
@@ -51,6 +51,13 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     fn scale_pow2(self, a: Self::F, n: Self::F) -> Self::F;
     fn reduce_add(self, a: Self::F) -> f32;
     fn reduce_max(self, a: Self::F) -> f32;
+    /// [`Simd::reduce_add`] of each of the first `n` vectors.
+    #[inline(always)]
+    fn reduce_each(self, a: &[Self::F; 16], n: usize, out: &mut [f32; 16]) {
+        for (out, a) in out.iter_mut().zip(a).take(n) {
+            *out = self.reduce_add(*a);
+        }
+    }
 
     /// # Safety
     /// `p` is valid for reading `LANES` elements, at any alignment.

@@ -1,0 +1,329 @@
+//! One block of query rows against a run of positions.
+//!
+//! Queries of all heads that share a key head are rows of one matrix: row `i · group + g` is query
+//! `i`, head `g` of the group. Positions pass in tiles with an online softmax (arXiv 2205.14135).
+
+#![expect(unsafe_code, reason = "tiles read and write through pointers")]
+
+use std::ops::Range;
+
+use super::cache::HeadRows;
+use crate::linear::{Mode, Out, dots, pack_rows, packed_tile, panel, row_tile, split, tile_cols};
+use crate::simd::{Element, Kernel, Simd, exp};
+
+/// Query rows of a block: four register tiles of the widest set.
+pub(super) const ROWS: usize = 48;
+
+/// Positions of a tile.
+pub(super) const TILE: usize = 64;
+
+/// Up to this many rows keys are read as they lie, above it they are packed first.
+const FEW: usize = 6;
+
+/// Where the positions of a block come from.
+#[derive(Clone, Copy)]
+pub(super) enum Source<'a> {
+    /// These, less what a row may not see: its first and its own position.
+    Range(usize, usize),
+    /// A list, the same for all rows.
+    List(&'a [u32]),
+}
+
+/// Query rows of a block.
+#[derive(Clone, Copy)]
+pub(super) struct Queries<'a> {
+    /// `[t, n_heads, d]`
+    pub(super) q: &'a [f32],
+    pub(super) n_heads: usize,
+    pub(super) group: usize,
+    pub(super) head: usize,
+    pub(super) first_position: usize,
+    pub(super) window: Option<usize>,
+    pub(super) scale: f32,
+}
+
+impl Queries<'_> {
+    /// Index of a row among all heads of all queries, in units of a head's width.
+    #[inline(always)]
+    pub(super) fn at(&self, row: usize) -> usize {
+        row / self.group * self.n_heads + self.head * self.group + row % self.group
+    }
+
+    /// Positions that a row sees.
+    #[inline(always)]
+    pub(super) fn visible(&self, row: usize) -> Range<usize> {
+        let position = self.first_position + row / self.group;
+        let first = self.window.map_or(0, |w| (position + 1).saturating_sub(w));
+        first..position + 1
+    }
+}
+
+/// A thread's memory.
+pub(super) struct Memory<'a> {
+    /// `[d, ROWS]`, tile by tile
+    pub(super) q: &'a mut [f32],
+    /// `[d, TILE]`
+    pub(super) k: &'a mut [f32],
+    /// `[TILE, padded dv]`
+    pub(super) v: &'a mut [f32],
+    /// `[ROWS, TILE]`
+    pub(super) scores: &'a mut [f32],
+    /// `[ROWS, padded dv]`
+    pub(super) sums: &'a mut [f32],
+}
+
+/// The work: afterwards `sums` holds each row's values, weighted by `e^(score - max)`, and
+/// `maxima` and `totals` what they are to be combined with.
+pub(super) struct Block<'a, 'm, K, V> {
+    pub(super) queries: Queries<'a>,
+    pub(super) rows: Range<usize>,
+    pub(super) keys: HeadRows<'a, K>,
+    pub(super) values: HeadRows<'a, V>,
+    pub(super) source: Source<'a>,
+    pub(super) memory: &'m mut Memory<'a>,
+    pub(super) maxima: &'m mut [f32; ROWS],
+    pub(super) totals: &'m mut [f32; ROWS],
+}
+
+impl<K: Element, V: Element> Kernel for Block<'_, '_, K, V> {
+    type Out = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(mut self, s: S) {
+        let (d, rows) = (self.keys.width, self.rows.len());
+        let padded = padded(self.values.width);
+        self.maxima[..rows].fill(f32::NEG_INFINITY);
+        self.totals[..rows].fill(0.0);
+        self.memory.sums[..rows * padded].fill(0.0);
+        if rows > FEW {
+            self.pack_queries(s, d);
+        }
+        match self.source {
+            Source::Range(first, end) => {
+                let mut p = first;
+                while p < end {
+                    // A tile's slots are consecutive: it ends where the ring does.
+                    let slot = self.keys.slot(p);
+                    let n = TILE.min(end - p).min(self.keys.capacity - slot);
+                    self.tile(s, n, |i| slot + i, Some(p));
+                    p += n;
+                }
+            }
+            Source::List(list) => {
+                let keys = self.keys;
+                for part in list.chunks(TILE) {
+                    self.tile(s, part.len(), |i| keys.slot(part[i] as usize), None);
+                }
+            }
+        }
+    }
+}
+
+/// Widths of value rows in memory: whole register tiles of every set.
+pub(super) fn padded(dv: usize) -> usize {
+    dv.next_multiple_of(32)
+}
+
+impl<K: Element, V: Element> Block<'_, '_, K, V> {
+    #[inline(always)]
+    fn pack_queries<S: Simd>(&mut self, s: S, d: usize) {
+        let rows = self.rows.len();
+        for i in 0..rows.div_ceil(S::TILE_ROWS) {
+            let (first, m) = split(rows, S::TILE_ROWS, i);
+            let (queries, start) = (self.queries, self.rows.start + first);
+            let row = |r: usize| queries.q[queries.at(start + r) * d..].as_ptr();
+            let out = &mut self.memory.q[first * d..(first + m) * d];
+            // SAFETY: every query has `d` elements, and `out` has `m` of them.
+            unsafe { pack_rows(s, m, d, row, out.as_mut_ptr()) };
+        }
+    }
+
+    /// `n` positions in the slots that `slot` gives; `run` is the first of them if they follow
+    /// each other, in slots too.
+    #[inline(always)]
+    fn tile<S: Simd>(&mut self, s: S, n: usize, slot: impl Fn(usize) -> usize, run: Option<usize>) {
+        let rows = self.rows.len();
+        let mut k = [std::ptr::null::<K>(); TILE];
+        let mut v = [std::ptr::null::<V>(); TILE];
+        for i in 0..n {
+            k[i] = self.keys.row(slot(i));
+            v[i] = self.values.row(slot(i));
+        }
+        // SAFETY: the pointers above are rows of the cache.
+        unsafe {
+            if rows > FEW {
+                self.scores_of_many(s, n, &k);
+            } else {
+                self.scores_of_few(s, n, &k);
+            }
+        }
+        for r in 0..rows {
+            if let Some(first) = run {
+                self.hide(r, first, n);
+            }
+            self.soften(s, r, n);
+        }
+        // SAFETY: as above.
+        unsafe { self.add_values(s, n, &v, run.is_some()) };
+    }
+
+    /// # Safety
+    /// The first `n` pointers are rows of keys.
+    #[inline(always)]
+    unsafe fn scores_of_many<S: Simd>(&mut self, s: S, n: usize, k: &[*const K; TILE]) {
+        let (d, rows, wide) = (self.keys.width, self.rows.len(), tile_cols::<S>());
+        let used = n.next_multiple_of(wide);
+        assert!(self.memory.k.len() >= d * TILE && self.memory.scores.len() >= rows * TILE);
+        let packed = self.memory.k.as_mut_ptr();
+        // SAFETY: the pointers are rows of `d` elements, and the buffers hold what is named.
+        unsafe {
+            panel(s, |i| k[i], (n, d), used, packed);
+            for i in 0..rows.div_ceil(S::TILE_ROWS) {
+                let (first, m) = split(rows, S::TILE_ROWS, i);
+                let a = self.memory.q[first * d..].as_ptr();
+                for c in (0..used).step_by(wide) {
+                    let out = Out {
+                        start: self.memory.scores.as_mut_ptr().add(first * TILE + c),
+                        stride: TILE,
+                        cols: wide,
+                        mode: Mode::Overwrite,
+                    };
+                    packed_tile(s, m, d, a, (packed.add(c), used), out);
+                }
+            }
+        }
+    }
+
+    /// # Safety
+    /// The first `n` pointers are rows of keys.
+    #[inline(always)]
+    unsafe fn scores_of_few<S: Simd>(&mut self, s: S, n: usize, k: &[*const K; TILE]) {
+        let (d, rows) = (self.keys.width, self.rows.len());
+        let (queries, start) = (self.queries, self.rows.start);
+        assert!(self.memory.scores.len() >= rows * TILE);
+        let scores = self.memory.scores.as_mut_ptr();
+        // SAFETY: the pointers are rows of `d` elements, as every query is.
+        unsafe {
+            dots(
+                s,
+                (0..n, |i| k[i]),
+                (rows, |r| queries.q[queries.at(start + r) * d..].as_ptr()),
+                d,
+                |i, r, sum| *scores.add(r * TILE + i) = sum,
+            );
+        }
+    }
+
+    /// Puts scores of positions that a row doesn't see out of the way.
+    #[inline(always)]
+    fn hide(&mut self, r: usize, first: usize, n: usize) {
+        let visible = self.queries.visible(self.rows.start + r);
+        let scores = &mut self.memory.scores[r * TILE..r * TILE + n];
+        let before = visible.start.saturating_sub(first).min(n);
+        let after = visible.end.saturating_sub(first).min(n);
+        scores[..before].fill(f32::NEG_INFINITY);
+        scores[after..].fill(f32::NEG_INFINITY);
+    }
+
+    /// Scores of a row to weights; what was summed up before is scaled to the new maximum.
+    #[inline(always)]
+    fn soften<S: Simd>(&mut self, s: S, r: usize, n: usize) {
+        let used = n.next_multiple_of(S::LANES);
+        let scores = &mut self.memory.scores[r * TILE..r * TILE + used];
+        scores[n..].fill(f32::NEG_INFINITY);
+        let scale = s.splat(self.queries.scale);
+        let p = scores.as_mut_ptr();
+        // SAFETY: the row has `used` scores, whole vectors.
+        unsafe {
+            let mut max = s.splat(f32::NEG_INFINITY);
+            for c in (0..used).step_by(S::LANES) {
+                let v = s.mul(s.load(p.add(c)), scale);
+                s.store(p.add(c), v);
+                max = s.max(v, max);
+            }
+            let before = self.maxima[r];
+            let max = s.reduce_max(max).max(before);
+            // Nothing seen yet: any finite shift keeps e^-∞ at 0.
+            let shift = if max == f32::NEG_INFINITY { 0.0 } else { max };
+            let (shift, mut total) = (s.splat(shift), s.splat(0.0));
+            for c in (0..used).step_by(S::LANES) {
+                let e = exp(s, s.sub(s.load(p.add(c)), shift));
+                s.store(p.add(c), e);
+                total = s.add(total, e);
+            }
+            let total = s.reduce_add(total);
+            if before == max {
+                self.totals[r] += total;
+                return;
+            }
+            self.maxima[r] = max;
+            let correction = (before - max).exp();
+            self.totals[r] = self.totals[r] * correction + total;
+            let padded = padded(self.values.width);
+            let sums = &mut self.memory.sums[r * padded..(r + 1) * padded];
+            let (p, correction) = (sums.as_mut_ptr(), s.splat(correction));
+            for c in (0..padded).step_by(S::LANES) {
+                s.store(p.add(c), s.mul(s.load(p.add(c)), correction));
+            }
+        }
+    }
+
+    /// # Safety
+    /// The first `n` pointers are rows of values, one behind the other when `run`.
+    #[inline(always)]
+    unsafe fn add_values<S: Simd>(&mut self, s: S, n: usize, v: &[*const V; TILE], run: bool) {
+        let (dv, rows, wide) = (self.values.width, self.rows.len(), tile_cols::<S>());
+        let padded = padded(dv);
+        assert!(self.memory.sums.len() >= rows * padded && self.memory.v.len() >= TILE * padded);
+        let scores = self.memory.scores.as_ptr();
+        let sums = self.memory.sums.as_mut_ptr();
+        let direct = run && dv.is_multiple_of(wide);
+        // SAFETY: rows of values have `dv` elements `stride` apart, or were copied; the buffers
+        // hold what is named.
+        unsafe {
+            if !direct {
+                let copy = self.memory.v.as_mut_ptr();
+                for (i, &row) in v[..n].iter().enumerate() {
+                    widen(s, row, dv, copy.add(i * padded));
+                }
+            }
+            for i in 0..rows.div_ceil(S::TILE_ROWS) {
+                let (first, m) = split(rows, S::TILE_ROWS, i);
+                let a = scores.add(first * TILE);
+                for c in (0..dv).step_by(wide) {
+                    let out = Out {
+                        start: sums.add(first * padded + c),
+                        stride: padded,
+                        cols: wide,
+                        mode: Mode::Add,
+                    };
+                    if direct {
+                        let b = (v[0].add(c), self.values.stride);
+                        row_tile::<S, V, TILE>(s, m, n, a, b, out);
+                    } else {
+                        let b = (self.memory.v.as_ptr().add(c), padded);
+                        row_tile::<S, f32, TILE>(s, m, n, a, b, out);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Copies a row as f32.
+///
+/// # Safety
+/// `row` is valid for reading, `out` for writing `n` elements.
+#[inline(always)]
+unsafe fn widen<S: Simd, E: Element>(s: S, row: *const E, n: usize, out: *mut f32) {
+    let whole = n / S::LANES * S::LANES;
+    // SAFETY: offsets stay below `n`.
+    unsafe {
+        for c in (0..whole).step_by(S::LANES) {
+            s.store(out.add(c), E::load(s, row.add(c)));
+        }
+        for c in whole..n {
+            *out.add(c) = (*row.add(c)).widen();
+        }
+    }
+}
