@@ -15,6 +15,11 @@ pub mod vectors;
 pub use arguments::{Arguments, Options, UsageError};
 pub use bench::{BenchLine, median, peak_rss_bytes};
 
+/// The snippets of the workspace's README, run as tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+pub struct Readme;
+
 use serde::Serialize;
 use std::error::Error;
 use std::io::{ErrorKind, Write};

@@ -68,7 +68,7 @@ fn build_and_run(root: &Path, folder: &Path, program: &Downstream) -> Result<(),
     let start = Instant::now();
     cargo(root, folder, &["build", "--release", "--quiet"])?;
     let built = start.elapsed();
-    let model = root.join("assets");
+    let model = root.join("assets/tiny-mixtral");
     let printed = cargo(
         root,
         folder,

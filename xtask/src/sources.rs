@@ -158,10 +158,15 @@ fn opens_unsafe(line: &str) -> bool {
     code.contains(concat!("unsafe", " {")) || code.trim_start().starts_with("unsafe impl")
 }
 
+/// A file whose blocks are all sound for one reason says so once, above the first.
 fn has_reason(lines: &[&str], index: usize) -> bool {
-    lines[index.saturating_sub(SAFETY_REACH)..=index]
+    let general = lines[..index]
         .iter()
-        .any(|line| line.contains("SAFETY:"))
+        .any(|line| line.contains("SAFETY of every block below:"));
+    general
+        || lines[index.saturating_sub(SAFETY_REACH)..=index]
+            .iter()
+            .any(|line| line.contains("SAFETY:"))
 }
 
 /// The path inside `include_str!("…")` or `include_bytes!("…")`.
