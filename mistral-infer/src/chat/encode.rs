@@ -163,6 +163,9 @@ impl Encoder<'_> {
         if self.version == Version::V2 {
             check_single_results(&chat.messages, last_user)?;
         }
+        if self.version == Version::V11 {
+            self.check_audio(&chat.messages)?;
+        }
         let mut parts: Vec<Option<Vec<u32>>> = Vec::with_capacity(chat.messages.len());
         for (index, message) in chat.messages.iter().enumerate() {
             let place = Place {
@@ -211,6 +214,26 @@ impl Encoder<'_> {
         let mut ids = vec![self.bos()?];
         ids.extend(parts.into_iter().flatten().flatten());
         Ok(ids)
+    }
+
+    /// v11 allows audio beside a system message only by address.
+    fn check_audio(&self, messages: &[Message]) -> Result<(), ChatError> {
+        let has_system = messages
+            .iter()
+            .any(|message| message.role() == Role::System);
+        let is_audio = |chunk: &Chunk| matches!(chunk, Chunk::InputAudio {});
+        let has_audio = messages.iter().any(|message| match message {
+            Message::User {
+                content: Content::Chunks(chunks),
+            } => chunks.iter().any(is_audio),
+            _ => false,
+        });
+        if has_system && has_audio {
+            return Err(ChatError::SystemWithAudio {
+                version: self.version,
+            });
+        }
+        Ok(())
     }
 
     /// Whether tools and settings, and whether the system prompt, stand at a user message.

@@ -2,12 +2,14 @@
 //!
 //! [`Tokenizer::encode_chat`](crate::tokenizer::Tokenizer::encode_chat) encodes a [`ChatRequest`]
 //! for the tokenizer's version, as `mistral-common` 1.13 does; a conversation that the version does
-//! not allow is refused with a [`ChatError`]. Images and audio are refused by name.
+//! not allow is refused with a [`ChatError`]. [`ReplyParser`] reads what
+//! a model answers: text, thoughts and tool calls. Images and audio are refused by name.
 
 mod encode;
 mod error;
 mod json;
 mod normalize;
+mod reply;
 mod request;
 mod schema;
 mod settings;
@@ -16,6 +18,7 @@ mod validate;
 pub use self::encode::ChatOptions;
 pub use self::error::{ChatError, SchemaError};
 pub use self::json::{Json, MAX_DEPTH};
+pub use self::reply::{Reply, ReplyParser, ReplyPart};
 pub use self::request::{
     ChatRequest, Chunk, Content, FimRequest, Function, FunctionCall, Message, NamedSchema,
     ResponseFormat, Role, Tool, ToolCall, ToolKind,

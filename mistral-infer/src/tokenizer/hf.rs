@@ -183,6 +183,19 @@ impl Hf {
         inner.with_post_processor(None::<tokenizers::PostProcessorWrapper>);
         inner.set_encode_special_tokens(true);
 
+        // The crate numbers added tokens itself when the model's vocabulary lacks them.
+        for token in &outline.added_tokens {
+            let found = inner.token_to_id(&token.content);
+            if found != Some(token.id)
+                || inner.id_to_token(token.id).as_ref() != Some(&token.content)
+            {
+                return Err(TokenizerError::Vocabulary {
+                    id: token.id.into(),
+                    expected: "an added token with an id of its own",
+                    found: format!("{:?}, which has the id {found:?}", token.content),
+                });
+            }
+        }
         let special = outline.added_tokens.iter().filter(|token| token.special);
         let control_ids: HashMap<String, u32> = special
             .map(|token| (token.content.clone(), token.id))
