@@ -1,5 +1,7 @@
 //! A tiny model with random weights and a tokenizer of single bytes, written by the test itself.
 
+#![allow(dead_code, reason = "each test uses a part")]
+
 use std::path::Path;
 
 use mistral_core::model::ModelSpec;
@@ -80,9 +82,15 @@ fn base64(byte: u8) -> String {
 /// Writes `params.json` and random weights for it.
 pub(crate) fn write(dir: &Path, params: &str, seed: u64) {
     let spec = ModelSpec::from_params(params).expect("a valid description");
+    write_weights(dir, &spec, seed);
+    std::fs::write(dir.join("params.json"), params).expect("the folder is writable");
+}
+
+/// Writes random weights under their canonical names.
+pub(crate) fn write_weights(dir: &Path, spec: &ModelSpec, seed: u64) {
     let mut noise = Noise(seed);
     let mut tensors: Vec<(String, Vec<usize>, Vec<u8>)> = Vec::new();
-    for_each_tensor::<()>(&spec, &mut |name, shape| {
+    for_each_tensor::<()>(spec, &mut |name, shape| {
         let norm = name.ends_with("norm.weight");
         let mut number = || {
             if norm {
@@ -105,7 +113,6 @@ pub(crate) fn write(dir: &Path, params: &str, seed: u64) {
     });
     let file = dir.join("consolidated.safetensors");
     safetensors::serialize_to_file(views, None, &file).expect("the folder is writable");
-    std::fs::write(dir.join("params.json"), params).expect("the folder is writable");
 }
 
 /// A model of `params` with random weights.
