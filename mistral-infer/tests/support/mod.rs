@@ -41,8 +41,14 @@ impl Noise {
     }
 }
 
-/// A single-byte tokenizer in tekken's form.
+/// A single-byte tokenizer.
 pub(crate) fn tokenizer() -> Tokenizer {
+    let file = tokenizer_file();
+    Tokenizer::from_bytes("tekken.json", file.as_bytes()).expect("a valid tokenizer")
+}
+
+/// Its file, in tekken's form.
+pub(crate) fn tokenizer_file() -> String {
     let vocab: Vec<serde_json::Value> = (0u8..=255)
         .map(|b| serde_json::json!({"rank": b, "token_bytes": base64(b), "token_str": null}))
         .collect();
@@ -62,14 +68,14 @@ pub(crate) fn tokenizer() -> Tokenizer {
     .enumerate()
     .map(|(rank, name)| serde_json::json!({"rank": rank, "token_str": name, "is_control": true}))
     .collect();
-    let file = serde_json::json!({
+    serde_json::json!({
         "config": {"pattern": mistral_infer::tokenizer::TEKKEN_PATTERN, "num_vocab_tokens": 256,
             "default_vocab_size": VOCAB, "default_num_special_tokens": CONTROL_TOKENS,
             "version": "v3"},
         "vocab": vocab,
         "special_tokens": special,
-    });
-    Tokenizer::from_bytes("tekken.json", file.to_string().as_bytes()).expect("a valid tokenizer")
+    })
+    .to_string()
 }
 
 fn base64(byte: u8) -> String {
@@ -117,9 +123,16 @@ pub(crate) fn write_weights(dir: &Path, spec: &ModelSpec, seed: u64) {
 
 /// A model of `params` with random weights.
 pub(crate) fn model(params: &str, seed: u64) -> Model {
+    described(
+        ModelSpec::from_params(params).expect("a valid description"),
+        seed,
+    )
+}
+
+/// A model of a description with random weights.
+pub(crate) fn described(spec: ModelSpec, seed: u64) -> Model {
     let dir = tempfile::tempdir().expect("a folder for a moment");
-    write(dir.path(), params, seed);
+    write_weights(dir.path(), &spec, seed);
     let weights = Checkpoint::open(dir.path(), WeightStorage::Copied).expect("what was written");
-    let spec = ModelSpec::from_params(params).expect("a valid description");
     Model::from_parts(spec, &weights, Some(tokenizer()), 1).expect("weights that fit")
 }
