@@ -9,6 +9,8 @@
 mod arguments;
 #[path = "support/bench.rs"]
 mod bench;
+#[path = "support/recommendation.rs"]
+pub mod recommendation;
 #[path = "support/vectors.rs"]
 pub mod vectors;
 

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use mistral_core::catalog::CatalogModel;
-use mistral_core::estimate::Shape;
+use mistral_core::estimate::{EngineClass, Shape};
 use mistral_core::need::{HostingNeed, Need};
 use mistral_core::recommendation::{
-    Choice, Failure, Hosting, Infeasible, Lost, Question, Recommendation, Relax,
+    Choice, Failure, Hosting, Infeasible, Lost, Recommendation, Relax,
 };
 
 use crate::candidate::{self, Candidate, Effort};
@@ -18,7 +18,7 @@ use crate::quality::quality;
 use crate::reasons::reasons;
 use crate::retrieve::{self, Config, Machines};
 use crate::score::{Score, score};
-use crate::understand::{Language, Understood, understand};
+use crate::understand::{Understood, understand};
 use crate::{Context, RecommendError};
 
 /// Most choices shown.
@@ -27,47 +27,17 @@ const MOST_CHOICES: usize = 8;
 /// Answers a need in words.
 ///
 /// # Errors
-/// As [`understand`] and [`recommend`].
+/// As [`understand`] and [`answer`].
 pub fn recommend_text(text: &str, context: &Context<'_>) -> Result<Recommendation, RecommendError> {
-    let Understood {
-        need,
-        assumed,
-        question,
-        language,
-    } = understand(text, context)?;
-    answer(need, assumed, question, language, context)
-}
-
-/// Answers a need in JSON (see [`Need`]). When it has a `text`, the text is read first and the
-/// other fields take precedence over what it says.
-///
-/// # Errors
-/// [`RecommendError::Json`] and as [`recommend`].
-pub fn recommend_json(json: &str, context: &Context<'_>) -> Result<Recommendation, RecommendError> {
-    let bad = |source| RecommendError::Json { source };
-    let value: serde_json::Value = serde_json::from_str(json).map_err(bad)?;
-    let said: Need = serde_json::from_value(value.clone()).map_err(bad)?;
-    match (&said.text, value) {
-        (Some(text), serde_json::Value::Object(fields)) if !text.trim().is_empty() => {
-            let read = understand(text, context)?;
-            let mut merged = serde_json::to_value(&read.need).map_err(bad)?;
-            if let Some(object) = merged.as_object_mut() {
-                object.extend(fields);
-            }
-            let need: Need = serde_json::from_value(merged).map_err(bad)?;
-            answer(need, read.assumed, read.question, read.language, context)
-        }
-        _ => recommend(said, context),
-    }
+    answer(understand(text, context)?, context)
 }
 
 /// Answers a need.
 ///
 /// # Errors
-/// [`RecommendError`] when the need names an unknown device or model, or has amounts that can't be
-/// meant. A need that nothing satisfies isn't an error: see [`Recommendation::infeasible`].
+/// As [`answer`].
 pub fn recommend(need: Need, context: &Context<'_>) -> Result<Recommendation, RecommendError> {
-    answer(need, Vec::new(), None, Language::English, context)
+    answer(Understood::from(need), context)
 }
 
 /// The object that says that a need can't be served.
@@ -184,7 +154,6 @@ impl Found {
                 self.nearest.insert(one.constraint, one.clone());
             }
         }
-        let distance = |v: &[Violation]| v.iter().map(|v| v.excess).product::<f64>();
         let nearer = self
             .missed
             .get(model)
@@ -241,15 +210,27 @@ fn search_own(
     if !model.has_open_weights() {
         return;
     }
-    let Some(shape) = Shape::of(context.catalog, model) else {
+    let Some(whole) = Shape::of(context.catalog, model) else {
         let because = "dimensions: unknown".to_owned();
         found.unable.insert(model.id.clone(), because);
         return;
     };
+    // Local engines keep the encoder in a file of its own, which text alone doesn't load.
+    let text_only = Shape {
+        encoder_parameters: 0,
+        ..whole.clone()
+    };
+    let encodes = retrieve::encodes(need);
     let of_model = limits::of_model(model, Hosting::SelfHosted, need, demand);
     for (index, group) in machines.iter().enumerate() {
         for (runtime, precision) in retrieve::formats(model, &group.device, need) {
             let grade = quality(model, demand.task, Some(precision));
+            let local = EngineClass::from(runtime) == EngineClass::Local;
+            let shape = if local && !encodes {
+                &text_only
+            } else {
+                &whole
+            };
             for (count, tensor_parallel) in retrieve::layouts(group.count) {
                 let config = Config {
                     precision,
@@ -257,7 +238,7 @@ fn search_own(
                     tensor_parallel,
                     count,
                 };
-                let setup = candidate::setup(&shape, config, &group.device, context);
+                let setup = candidate::setup(shape, config, &group.device, context);
                 let fit = candidate::fit(&setup, config, demand);
                 let fits = fit.need.per_device <= fit.usable;
                 if !fits && effort == Effort::IfItFits {
@@ -278,6 +259,19 @@ fn search_own(
     }
 }
 
+/// How far a candidate is from being let through. Another host than the one asked for is farther
+/// than any amount: a user's own machines explain more about a model than that the API has it.
+fn distance(broken: &[Violation]) -> f64 {
+    let far = |v: &Violation| {
+        if v.constraint == "hosting" {
+            1e9
+        } else {
+            v.excess
+        }
+    };
+    broken.iter().map(far).product()
+}
+
 /// What a candidate that doesn't fit breaks, as far as it was computed.
 fn too_big(fit: &candidate::Fit, of_model: &[Violation]) -> Vec<Violation> {
     let gb = |bytes: f64| (bytes / 1e8).round() / 10.0;
@@ -291,13 +285,21 @@ fn too_big(fit: &candidate::Fit, of_model: &[Violation]) -> Vec<Violation> {
     broken
 }
 
-fn answer(
-    need: Need,
-    read: Vec<String>,
-    question: Option<Question>,
-    language: Language,
+/// Answers a need that was read, with what its reading left open.
+///
+/// # Errors
+/// [`RecommendError`] when the need names an unknown device or model, or has amounts that can't be
+/// meant. A need that nothing satisfies isn't an error: see [`Recommendation::infeasible`].
+pub fn answer(
+    understood: Understood,
     context: &Context<'_>,
 ) -> Result<Recommendation, RecommendError> {
+    let Understood {
+        need,
+        assumed: read,
+        question,
+        language,
+    } = understood;
     let need = check(need, context)?;
     let demand = Demand::of(&need);
     let machines = retrieve::machines(&need, context)?;
@@ -358,7 +360,6 @@ fn describe(v: &Violation) -> String {
 fn relax(all: &Found) -> Vec<Relax> {
     let mut changes: Vec<&Violation> = all.nearest.values().collect();
     if changes.is_empty() {
-        let distance = |v: &[Violation]| v.iter().map(|v| v.excess).product::<f64>();
         let nearest = all
             .missed
             .values()
@@ -406,6 +407,7 @@ fn order(
             .then_with(|| candidates[a.0].key().cmp(&candidates[b.0].key()))
     });
     let shown = ranked.len().min(MOST_CHOICES);
+    show_both_hosts(&mut ranked, shown, &candidates);
     let last = ranked
         .get(shown.saturating_sub(1))
         .map_or(0.0, |r| r.1.value);
@@ -438,6 +440,19 @@ fn order(
         })
         .collect();
     (choices, behind)
+}
+
+/// When all that is shown has one host and the other is possible too, its best takes the last
+/// place: the reader sees what the other way costs.
+fn show_both_hosts(ranked: &mut [(usize, Score)], shown: usize, candidates: &[&Candidate]) {
+    let host = |r: &(usize, Score)| candidates[r.0].hosting;
+    let Some(first) = ranked.first().map(host) else {
+        return;
+    };
+    let other = ranked.iter().position(|r| host(r) != first);
+    if let Some(at) = other.filter(|at| *at >= shown && shown > 1) {
+        ranked[shown - 1..=at].rotate_right(1);
+    }
 }
 
 fn choice(

@@ -18,6 +18,8 @@ pub struct Demand {
     pub prompt_tokens_per_month: f64,
     /// Generated tokens a month.
     pub output_tokens_per_month: f64,
+    /// Whether the load was said; an assumed one prices candidates and rules none out.
+    pub load_is_said: bool,
     /// What was assumed, as `path: value`.
     pub assumed: Vec<String>,
 }
@@ -105,6 +107,7 @@ impl Demand {
             .requests_per_day
             .or(a_day_of_tokens)
             .or(a_day_of_users);
+        let load_is_said = said.is_some();
         let per_day = match said {
             Some(n) => n,
             None => match need.load.concurrency {
@@ -139,6 +142,7 @@ impl Demand {
             },
             context_tokens: context as u32,
             concurrency: concurrency as u32,
+            load_is_said,
             prompt_tokens_per_month: requests * prompt,
             output_tokens_per_month: requests * output,
             assumed,

@@ -34,7 +34,7 @@ mod retrieve;
 mod score;
 pub mod understand;
 
-pub use answer::{failed, feasible, recommend, recommend_json, recommend_text};
+pub use answer::{answer, failed, feasible, recommend, recommend_text};
 pub use candidate::Candidate;
 pub use context::Context;
 pub use demand::Demand;
@@ -42,3 +42,4 @@ pub use error::RecommendError;
 pub use plan::plan;
 pub use quality::{Quality, quality};
 pub use score::{Score, score};
+pub use understand::{Understood, understand, understand_json};

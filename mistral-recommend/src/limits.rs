@@ -144,7 +144,7 @@ pub(crate) fn of_candidate(c: &Candidate, need: &Need, demand: &Demand) -> Vec<V
     }
     // The mean load must be met with a fifth to spare; peaks queue.
     let mean = demand.output_tokens_per_month / (HOURS_PER_MONTH * 3600.0) * 1.2;
-    if let Some(rate) = rate.filter(|r| *r < mean) {
+    if let Some(rate) = rate.filter(|r| demand.load_is_said && *r < mean) {
         broken.push(Violation {
             constraint: "load",
             from: Some(round(mean).into()),

@@ -99,6 +99,10 @@ fn bonus(model: &CatalogModel, task: Task) -> f64 {
         {
             -0.06
         }
+        // Made for nothing else.
+        Task::Ocr if model.can(Capability::Ocr) => 0.45,
+        Task::Moderate if model.can(Capability::Moderation) => 0.45,
+        Task::Ocr | Task::Moderate => -0.15,
         Task::Translate if model.can(Capability::Multilingual) => 0.03,
         _ => 0.0,
     }

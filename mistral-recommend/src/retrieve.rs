@@ -69,6 +69,16 @@ pub(crate) fn lacking(model: &CatalogModel, need: &Need, task: Task) -> Option<C
         .find(|c| !forced.contains(c) && !model.can(*c))
 }
 
+fn sees(need: &Need) -> bool {
+    matches!(need.task, Some(Task::Vision | Task::Ocr))
+        || need.capabilities.contains(&Capability::Vision)
+}
+
+/// Whether the job needs a model's image or audio encoder.
+pub(crate) fn encodes(need: &Need) -> bool {
+    sees(need) || matches!(need.task, Some(Task::Transcribe | Task::Speech))
+}
+
 /// The machines of a need, or those on offer when it names none.
 pub(crate) fn machines(
     need: &Need,
@@ -206,7 +216,7 @@ pub(crate) fn formats(
     device: &Device,
     need: &Need,
 ) -> Vec<(Runtime, Precision)> {
-    let vision = need.task == Some(Task::Vision) || need.capabilities.contains(&Capability::Vision);
+    let vision = sees(need);
     let audio = need.task == Some(Task::Transcribe);
     let mut list = Vec::new();
     for &runtime in runtimes(device) {
@@ -218,9 +228,9 @@ pub(crate) fn formats(
                 Runtime::Sglang | Runtime::TensorrtLlm | Runtime::Ollama
             ),
         };
-        let sees = !(vision && runtime == Runtime::MistralInfer);
+        let reads_images = !(vision && runtime == Runtime::MistralInfer);
         let hears = !audio || runtime == Runtime::Vllm;
-        if !(asked && sees && hears) {
+        if !(asked && reads_images && hears) {
             continue;
         }
         for precision in precisions(model, device, runtime) {

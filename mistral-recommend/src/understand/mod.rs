@@ -12,7 +12,7 @@ mod words;
 
 use std::collections::BTreeSet;
 
-use mistral_core::need::{HostingNeed, Need, Ownership};
+use mistral_core::need::{HardwareNeed, HostingNeed, Need, Ownership};
 use mistral_core::recommendation::Question;
 
 use crate::{Context, RecommendError};
@@ -33,6 +33,28 @@ pub struct Understood {
     pub question: Option<Question>,
     /// The language to answer in.
     pub language: Language,
+}
+
+impl From<Need> for Understood {
+    fn from(need: Need) -> Self {
+        Self {
+            need,
+            assumed: Vec::new(),
+            question: None,
+            language: Language::English,
+        }
+    }
+}
+
+impl Understood {
+    /// Replaces the machines of the need; who names a machine means to use it.
+    pub fn on(&mut self, hardware: Vec<HardwareNeed>) {
+        self.need.hardware = hardware;
+        self.assumed.retain(|a| !a.starts_with("hardware."));
+        if matches!(self.need.hosting, None | Some(HostingNeed::Api)) {
+            self.need.hosting = Some(HostingNeed::SelfHosted);
+        }
+    }
 }
 
 /// The languages that are read and asked in.
@@ -110,6 +132,32 @@ pub fn understand(text: &str, context: &Context<'_>) -> Result<Understood, Recom
         question,
         language,
     })
+}
+
+/// Reads a need in JSON (see [`Need`]). When it has a `text`, the text is read first and the other
+/// fields take precedence over what it says.
+///
+/// # Errors
+/// [`RecommendError::Json`] when it isn't a need, and as [`understand`] for its text.
+pub fn understand_json(json: &str, context: &Context<'_>) -> Result<Understood, RecommendError> {
+    let bad = |source| RecommendError::Json { source };
+    let value: serde_json::Value = serde_json::from_str(json).map_err(bad)?;
+    if !value.is_object() {
+        // A list would pass as the fields in order.
+        return Err(bad(serde::de::Error::custom("expected an object")));
+    }
+    let said: Need = serde_json::from_value(value.clone()).map_err(bad)?;
+    let text = said.text.as_deref().filter(|t| !t.trim().is_empty());
+    let (Some(text), serde_json::Value::Object(fields)) = (text, value) else {
+        return Ok(Understood::from(said));
+    };
+    let mut read = understand(text, context)?;
+    let mut merged = serde_json::to_value(&read.need).map_err(bad)?;
+    if let Some(object) = merged.as_object_mut() {
+        object.extend(fields);
+    }
+    read.need = serde_json::from_value(merged).map_err(bad)?;
+    Ok(read)
 }
 
 /// Models that the text wants or rules out.

@@ -1,0 +1,143 @@
+//! From a need to ranked choices: `recommend NEED [--hardware NAME|detect] [--json]`.
+//!
+//! NEED is a text in English or French, or a file whose name ends in `.json`. NAME is a device of
+//! the hardware table, with a number before it if there are several (`2xL4`); `detect` takes this
+//! machine.
+
+use std::error::Error;
+use std::process::ExitCode;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use mistral_core::hardware::Hardware;
+use mistral_core::need::{HardwareNeed, Need, Ownership};
+use mistral_core::recommendation::Recommendation;
+use mistral_examples::{Options, Outcome, UsageError, print_line, recommendation, run};
+use mistral_recommend::{Context, RecommendError, answer, failed, understand, understand_json};
+
+fn main() -> ExitCode {
+    let options = Options {
+        valued: &["hardware"],
+        switches: &["json"],
+        max_positional: 1,
+    };
+    run(
+        "NEED [--hardware NAME|detect] [--json]",
+        &options,
+        |arguments| {
+            let need = arguments.required(0, "NEED")?;
+            let mut context = Context::embedded(&today());
+            let machines = match arguments.text("hardware") {
+                Some(name) => Some(machines(name, &mut context)?),
+                None => None,
+            };
+            let result = served(need, machines, &context)?;
+            if arguments.switch("json") {
+                // A need that can't be served is an answer too: the object says why.
+                let object = result.unwrap_or_else(|e| {
+                    failed(
+                        Need {
+                            text: Some(need.to_owned()),
+                            ..Need::default()
+                        },
+                        &e,
+                    )
+                });
+                print_line(&object)?;
+            } else {
+                print!("{}", recommendation::render(&result?, 5));
+            }
+            Ok(Outcome::Good)
+        },
+    )
+}
+
+/// The answer to a text or a file; the outer error is about the file itself.
+fn served(
+    need: &str,
+    machines: Option<Vec<HardwareNeed>>,
+    context: &Context<'_>,
+) -> Result<Result<Recommendation, RecommendError>, Box<dyn Error>> {
+    let understood = if need.ends_with(".json") {
+        let text = std::fs::read_to_string(need).map_err(|e| UsageError(format!("{need}: {e}")))?;
+        understand_json(&text, context)
+    } else {
+        understand(need, context)
+    };
+    Ok(understood.and_then(|mut understood| {
+        if let Some(machines) = machines {
+            understood.on(machines);
+        }
+        answer(understood, context)
+    }))
+}
+
+fn machines(name: &str, context: &mut Context<'_>) -> Result<Vec<HardwareNeed>, UsageError> {
+    if name == "detect" {
+        return Ok(detected(context));
+    }
+    let (count, device) = match name.split_once(['x', 'X']) {
+        Some((n, rest)) if n.trim().parse::<u32>().is_ok_and(|n| n > 0) => {
+            (n.trim().parse().unwrap_or(1), rest.trim())
+        }
+        _ => (1, name),
+    };
+    let found = context
+        .device(device)
+        .ok_or_else(|| UsageError(format!("no device {device:?} in the hardware table")))?;
+    Ok(vec![owned(&found.name, count, None)])
+}
+
+/// The accelerators of this machine, or its processor.
+fn detected(context: &mut Context<'_>) -> Vec<HardwareNeed> {
+    let machine = Hardware::detect();
+    let mut found: Vec<HardwareNeed> = Vec::new();
+    for gpu in &machine.gpus {
+        let Some(device) = &gpu.device else {
+            eprintln!("{} is not in the hardware table", gpu.model);
+            continue;
+        };
+        match found
+            .iter_mut()
+            .find(|h| h.device.as_deref() == Some(device))
+        {
+            Some(same) => same.count += 1,
+            None => found.push(owned(device, 1, Some(gpu.memory_bytes as f64 / 1e9))),
+        }
+    }
+    if found.is_empty() {
+        let name = context.add_machine(&machine);
+        found.push(owned(&name, 1, Some(machine.memory_bytes as f64 / 1e9)));
+    }
+    found
+}
+
+fn owned(device: &str, count: u32, memory_gb: Option<f64>) -> HardwareNeed {
+    HardwareNeed {
+        device: Some(device.to_owned()),
+        count,
+        memory_gb: memory_gb.filter(|m| *m > 0.0),
+        ownership: Ownership::Owned,
+    }
+}
+
+/// Today as `YYYY-MM-DD`, by Howard Hinnant's days-to-civil algorithm.
+fn today() -> String {
+    let seconds = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |d| d.as_secs());
+    let z = seconds / 86_400 + 719_468;
+    let era = z / 146_097;
+    let day_of_era = z % 146_097;
+    let year_of_era =
+        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * shifted + 2) / 5 + 1;
+    let month = if shifted < 10 {
+        shifted + 3
+    } else {
+        shifted - 9
+    };
+    let year = year_of_era + era * 400 + u64::from(month <= 2);
+    format!("{year:04}-{month:02}-{day:02}")
+}
