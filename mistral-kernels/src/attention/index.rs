@@ -1,9 +1,16 @@
 //! The indexer of sparse attention: scores every key, keeps the best.
 
+#![expect(
+    unsafe_code,
+    reason = "tasks write disjoint lists; loads through pointers"
+)]
+
 use super::cache::CacheData;
 use super::selected::Selected;
 use crate::cpu::SharedMut;
 use crate::error::{check_len, check_rows, checked_product};
+use crate::linear::dots;
+use crate::simd::{Element, Kernel, Simd, dispatch};
 use crate::{Cpu, KernelError};
 
 /// Parameters of an indexer.
@@ -65,7 +72,7 @@ pub fn index_topk(
     selected: &mut Selected,
     scratch: &mut IndexScratch,
 ) -> Result<(), KernelError> {
-    let (t, capacity) = check(cpu, indexer, q, weights, first_position, keys, scratch)?;
+    let t = check(cpu, indexer, q, weights, first_position, keys, scratch)?;
     let (heads, d) = (indexer.n_heads, indexer.head_dim);
     selected.clear();
     for i in 0..t {
@@ -86,7 +93,6 @@ pub fn index_topk(
         let seen = first_position + i + 1;
         let start = if i == 0 { 0 } else { ends[i - 1] };
         // SAFETY: a query's list belongs to its task, and the scratch to the thread.
-        #[expect(unsafe_code, reason = "tasks write disjoint lists")]
         let (out, scores, order) = unsafe {
             (
                 out.slice(start..ends[i]),
@@ -94,26 +100,64 @@ pub fn index_topk(
                 order.slice(thread * room..thread * room + seen),
             )
         };
-        for (p, score) in scores.iter_mut().enumerate() {
-            let slot = p % capacity;
-            *score = (0..heads)
-                .map(|h| {
-                    let q = &q[(i * heads + h) * d..(i * heads + h + 1) * d];
-                    let dot: f32 = (0..d).map(|j| q[j] * element(&keys, slot * d + j)).sum();
-                    weights[i * heads + h] * dot.max(0.0)
-                })
-                .sum();
+        let (q, weights) = (&q[i * heads * d..], &weights[i * heads..(i + 1) * heads]);
+        match keys {
+            CacheData::F32(keys) => score(cpu, (keys, d), q, weights, scores),
+            CacheData::F16(keys) => score(cpu, (keys, d), q, weights, scores),
+            CacheData::Bf16(keys) => score(cpu, (keys, d), q, weights, scores),
         }
         best(scores, out, order);
     });
     Ok(())
 }
 
-fn element(data: &CacheData<'_>, i: usize) -> f32 {
-    match data {
-        CacheData::F32(s) => s[i],
-        CacheData::F16(s) => s[i].to_f32(),
-        CacheData::Bf16(s) => s[i].to_f32(),
+fn score<E: Element>(
+    cpu: &Cpu,
+    (keys, d): (&[E], usize),
+    q: &[f32],
+    weights: &[f32],
+    out: &mut [f32],
+) {
+    out.fill(0.0);
+    let scores = Scores {
+        keys,
+        d,
+        q,
+        weights,
+        out,
+    };
+    dispatch(cpu.live(), scores);
+}
+
+/// Scores of all positions for one query; they haven't wrapped, so their slots are themselves.
+struct Scores<'a, E> {
+    keys: &'a [E],
+    d: usize,
+    q: &'a [f32],
+    weights: &'a [f32],
+    /// Zeros.
+    out: &'a mut [f32],
+}
+
+impl<E: Element> Kernel for Scores<'_, E> {
+    type Out = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let (d, heads) = (self.d, self.weights.len());
+        assert!(self.q.len() >= heads * d && self.keys.len() >= self.out.len() * d);
+        let (positions, out) = (0..self.out.len(), self.out.as_mut_ptr());
+        // SAFETY: keys and queries have `d` elements each by the assertion, positions are below
+        // the length of `out`.
+        unsafe {
+            dots(
+                s,
+                (positions, |p| self.keys.as_ptr().add(p * d)),
+                (heads, |h| self.q.as_ptr().add(h * d)),
+                d,
+                |p, h, dot| *out.add(p) += self.weights[h] * dot.max(0.0),
+            );
+        }
     }
 }
 
@@ -149,7 +193,7 @@ fn check(
     first_position: usize,
     keys: CacheData<'_>,
     scratch: &IndexScratch,
-) -> Result<(usize, usize), KernelError> {
+) -> Result<usize, KernelError> {
     let op = "index_topk";
     for (parameter, found) in [
         ("n_heads", indexer.n_heads),
@@ -191,5 +235,5 @@ fn check(
             });
         }
     }
-    Ok((t, capacity))
+    Ok(t)
 }

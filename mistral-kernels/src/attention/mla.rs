@@ -3,9 +3,24 @@
 //! The up-projections of keys and values move to the query's and the output's side, so that
 //! attention runs on the latents themselves, shared by all heads.
 
+#![expect(
+    unsafe_code,
+    reason = "tasks write disjoint heads; tiles work on pointers"
+)]
+
 use crate::cpu::SharedMut;
 use crate::error::{check_len, check_rows};
-use crate::{Cpu, KernelError, Matrix};
+use crate::linear::{
+    Buffers, Mode, Out, OutRows, Product, Rows, pack_rows, packed_tile, run, tile_cols,
+};
+use crate::simd::{Element, Kernel, Simd, dispatch};
+use crate::{Cpu, KernelError, Matrix, WeightData};
+
+/// Tokens that are projected at once.
+const CHUNK: usize = 32;
+
+/// Most rows of a register tile on any set.
+const TILE_ROWS: usize = 12;
 
 /// Widths of latent attention.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,15 +40,23 @@ pub struct Latent {
 /// Memory that the absorbed projections work in; sized once, reused by every call.
 #[derive(Debug)]
 pub struct MlaScratch {
-    row: Vec<f32>,
+    threads: usize,
+    latent: Latent,
+    /// A packed tile of queries a thread.
+    q: Vec<f32>,
+    values: Buffers,
 }
 
 impl MlaScratch {
-    /// Room for these widths.
+    /// Room for these widths, and any number of tokens.
     #[must_use]
     pub fn new(threads: usize, latent: &Latent) -> Self {
+        let threads = threads.max(1);
         Self {
-            row: vec![0.0; threads.max(1) * latent.kv_lora],
+            threads,
+            latent: *latent,
+            q: vec![0.0; threads * TILE_ROWS * latent.nope],
+            values: Buffers::new(threads, CHUNK * latent.n_heads, latent.kv_lora),
         }
     }
 }
@@ -61,37 +84,106 @@ pub fn mla_absorb_query(
     check_len(op, "out", out.len(), t * heads * wide)?;
     check_scratch(op, cpu, latent, scratch)?;
     let out = SharedMut::new(out);
-    let rows = SharedMut::new(&mut scratch.row);
-    cpu.run(heads, &|h, thread| {
-        // SAFETY: the scratch row belongs to the thread.
-        #[expect(unsafe_code, reason = "tasks write disjoint heads")]
-        let row = unsafe { rows.slice(thread * latent.kv_lora..(thread + 1) * latent.kv_lora) };
-        let head = |i: usize| {
-            let start = (i * heads + h) * wide;
-            // SAFETY: each head belongs to one task.
-            #[expect(unsafe_code, reason = "tasks write disjoint heads")]
-            unsafe {
-                out.slice(start..start + wide)
-            }
-        };
-        for i in 0..t {
-            let q = &q[(i * heads + h) * per_head..(i * heads + h + 1) * per_head];
-            let out = head(i);
-            out[..latent.kv_lora].fill(0.0);
-            out[latent.kv_lora..].copy_from_slice(&q[latent.nope..]);
-        }
-        for j in 0..latent.nope {
-            let w = (h * (latent.nope + latent.v) + j) * latent.kv_lora;
-            wkv_b.data().widen(w, row);
-            for i in 0..t {
-                let q = q[(i * heads + h) * per_head + j];
-                for (o, w) in head(i).iter_mut().zip(&*row) {
-                    *o += q * w;
-                }
-            }
+    let packed = SharedMut::new(&mut scratch.q);
+    let size = TILE_ROWS * latent.nope;
+    let latent = *latent;
+    cpu.run(heads, &|head, thread| {
+        // SAFETY: a thread's part is its own.
+        let packed = unsafe { packed.slice(thread * size..(thread + 1) * size) };
+        let work = (latent, head, t);
+        match wkv_b.data() {
+            WeightData::F32(w) => absorb(cpu, work, w, q, out, packed),
+            WeightData::F16(w) => absorb(cpu, work, w, q, out, packed),
+            WeightData::Bf16(w) => absorb(cpu, work, w, q, out, packed),
         }
     });
     Ok(())
+}
+
+fn absorb<E: Element>(
+    cpu: &Cpu,
+    (latent, head, t): (Latent, usize, usize),
+    w: &[E],
+    q: &[f32],
+    out: SharedMut<'_, f32>,
+    packed: &mut [f32],
+) {
+    let start = head * (latent.nope + latent.v) * latent.kv_lora;
+    let w = &w[start..start + latent.nope * latent.kv_lora];
+    let work = Absorb {
+        latent,
+        head,
+        t,
+        w,
+        q,
+        out,
+        packed,
+    };
+    dispatch(cpu.live(), work);
+}
+
+/// One head of all tokens.
+struct Absorb<'a, E> {
+    latent: Latent,
+    head: usize,
+    t: usize,
+    /// This head's `W_UK [nope, kv_lora]`.
+    w: &'a [E],
+    /// `[t, n_heads, nope + rope]`
+    q: &'a [f32],
+    /// `[t, n_heads, kv_lora + rope]`
+    out: SharedMut<'a, f32>,
+    packed: &'a mut [f32],
+}
+
+impl<E: Element> Kernel for Absorb<'_, E> {
+    type Out = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let Latent {
+            n_heads,
+            nope,
+            rope,
+            kv_lora,
+            ..
+        } = self.latent;
+        let (per_head, wide) = (nope + rope, kv_lora + rope);
+        let q = |token: usize| &self.q[(token * n_heads + self.head) * per_head..][..per_head];
+        let out_at = |token: usize| (token * n_heads + self.head) * wide;
+        let cols = tile_cols::<S>();
+        let whole = kv_lora / cols * cols;
+        for first in (0..self.t).step_by(S::TILE_ROWS) {
+            let m = S::TILE_ROWS.min(self.t - first);
+            // SAFETY: the queries have `nope` elements; `w` has `nope` rows of `kv_lora`; this
+            // task alone writes this head of `out`.
+            unsafe {
+                let packed = self.packed.as_mut_ptr();
+                pack_rows(s, m, nope, |r| q(first + r).as_ptr(), packed);
+                for c in (0..whole).step_by(cols) {
+                    let out = Out {
+                        start: self.out.as_ptr().add(out_at(first) + c),
+                        stride: n_heads * wide,
+                        cols,
+                        mode: Mode::Overwrite,
+                    };
+                    packed_tile(s, m, nope, packed, (self.w.as_ptr().add(c), kv_lora), out);
+                }
+            }
+            for token in first..first + m {
+                let q = q(token);
+                // SAFETY: this task alone writes this head of `out`.
+                let out = unsafe { self.out.slice(out_at(token)..out_at(token) + wide) };
+                for c in whole..kv_lora {
+                    let products = q[..nope].iter().enumerate();
+                    out[c] = products
+                        .map(|(i, q)| q * self.w[i * kv_lora + c].widen())
+                        .sum();
+                }
+                out[kv_lora..].copy_from_slice(&q[nope..]);
+            }
+        }
+    }
 }
 
 /// Turns mixed latents `mixed [t, n_heads, kv_lora]` into values `out [t, n_heads, v]` by each
@@ -114,27 +206,24 @@ pub fn mla_project_value(
     check_len(op, "out", out.len(), t * heads * latent.v)?;
     check_scratch(op, cpu, latent, scratch)?;
     let out = SharedMut::new(out);
-    let rows = SharedMut::new(&mut scratch.row);
-    cpu.run(heads, &|h, thread| {
-        // SAFETY: the scratch row belongs to the thread.
-        #[expect(unsafe_code, reason = "tasks write disjoint heads")]
-        let row = unsafe { rows.slice(thread * latent.kv_lora..(thread + 1) * latent.kv_lora) };
-        for j in 0..latent.v {
-            let w = (h * (latent.nope + latent.v) + latent.nope + j) * latent.kv_lora;
-            wkv_b.data().widen(w, row);
-            for i in 0..t {
-                let start = (i * heads + h) * latent.kv_lora;
-                let x = &mixed[start..start + latent.kv_lora];
-                let dot: f32 = x.iter().zip(&*row).map(|(x, w)| x * w).sum();
-                let at = (i * heads + h) * latent.v + j;
-                // SAFETY: each head belongs to one task.
-                #[expect(unsafe_code, reason = "tasks write disjoint heads")]
-                unsafe {
-                    out.slice(at..at + 1)[0] = dot;
-                }
+    let (kv_lora, v) = (latent.kv_lora, latent.v);
+    for first in (0..t).step_by(CHUNK) {
+        let tokens = CHUNK.min(t - first);
+        let product = |h: usize| {
+            let start = h * (latent.nope + v) + latent.nope;
+            let x = &mixed[(first * heads + h) * kv_lora..];
+            let at = (first * heads + h) * v;
+            Product {
+                w: wkv_b
+                    .slice_rows(start..start + v)
+                    .expect("the matrix has nope + v rows a head"),
+                x: Rows::new(x, kv_lora, heads * kv_lora, tokens),
+                packed_row: h * tokens,
+                y: OutRows::new(out, at, heads * v, (tokens, v)),
             }
-        }
-    });
+        };
+        run(cpu, heads, &product, &|_| true, &mut scratch.values);
+    }
     Ok(())
 }
 
@@ -171,14 +260,21 @@ fn check_scratch(
     latent: &Latent,
     scratch: &MlaScratch,
 ) -> Result<(), KernelError> {
-    let needed = cpu.threads() * latent.kv_lora;
-    if scratch.row.len() < needed {
-        return Err(KernelError::Scratch {
-            op,
-            what: "elements",
-            needed,
-            capacity: scratch.row.len(),
-        });
+    let made = &scratch.latent;
+    for (what, needed, capacity) in [
+        ("threads", cpu.threads(), scratch.threads),
+        ("heads", latent.n_heads, made.n_heads),
+        ("elements of a query", latent.nope, made.nope),
+        ("elements of a latent", latent.kv_lora, made.kv_lora),
+    ] {
+        if needed > capacity {
+            return Err(KernelError::Scratch {
+                op,
+                what,
+                needed,
+                capacity,
+            });
+        }
     }
     Ok(())
 }

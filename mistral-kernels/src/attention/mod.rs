@@ -12,6 +12,8 @@ pub use index::{IndexScratch, Indexer, index_topk};
 pub use mla::{Latent, MlaScratch, mla_absorb_query, mla_project_value};
 pub use selected::Selected;
 
+use plan::Call;
+
 use crate::error::{check_len, check_rows};
 use crate::{Cpu, KernelError};
 
@@ -73,17 +75,15 @@ pub fn attention(
     scratch: &mut AttentionScratch,
 ) -> Result<(), KernelError> {
     let t = check(cpu, attention, q, first_position, cache, out, scratch)?;
-    let buffers = &mut scratch.buffers;
-    plan::attend(
-        cpu,
+    let call = Call {
         attention,
-        (q, t),
+        q,
+        t,
         first_position,
         cache,
-        None,
-        out,
-        buffers,
-    );
+        selected: None,
+    };
+    plan::attend(cpu, call, out, &mut scratch.buffers);
     Ok(())
 }
 
@@ -127,17 +127,16 @@ pub fn attention_selected(
             first = found + 1;
         }
     }
-    let (list, buffers) = (Some(selected), &mut scratch.buffers);
-    plan::attend(
-        cpu,
+    let selected = Some(selected);
+    let call = Call {
         attention,
-        (q, t),
+        q,
+        t,
         first_position,
         cache,
-        list,
-        out,
-        buffers,
-    );
+        selected,
+    };
+    plan::attend(cpu, call, out, &mut scratch.buffers);
     Ok(())
 }
 

@@ -2,8 +2,10 @@
 
 #![expect(unsafe_code, reason = "tasks write disjoint rows")]
 
+use std::ops::Range;
+
 use super::block::{Block, Memory, Queries, ROWS, Source, TILE, padded};
-use super::cache::{CacheData, HeadRows, Values};
+use super::cache::{CacheData, Values};
 use super::{Attention, KvCache, Selected};
 use crate::Cpu;
 use crate::cpu::SharedMut;
@@ -56,14 +58,21 @@ fn max_parts(threads: usize) -> usize {
     8 * threads
 }
 
+/// A call, whose shapes were checked.
+#[derive(Clone, Copy)]
+pub(super) struct Call<'a> {
+    pub(super) attention: &'a Attention,
+    /// `[t, n_heads, d]`
+    pub(super) q: &'a [f32],
+    pub(super) t: usize,
+    pub(super) first_position: usize,
+    pub(super) cache: &'a KvCache<'a>,
+    pub(super) selected: Option<&'a Selected>,
+}
+
 /// A call, cut into tasks.
 struct Plan<'a> {
-    attention: &'a Attention,
-    q: &'a [f32],
-    t: usize,
-    first_position: usize,
-    cache: &'a KvCache<'a>,
-    selected: Option<&'a Selected>,
+    call: Call<'a>,
     /// Query heads of a key head.
     group: usize,
     /// Blocks of rows of a key head.
@@ -72,75 +81,67 @@ struct Plan<'a> {
     parts: usize,
 }
 
-/// Attends; shapes were checked.
-pub(super) fn attend(
-    cpu: &Cpu,
-    attention: &Attention,
-    (q, t): (&[f32], usize),
-    first_position: usize,
-    cache: &KvCache<'_>,
-    selected: Option<&Selected>,
-    out: &mut [f32],
-    buffers: &mut Buffers,
-) {
-    if t == 0 {
+/// Where tasks write.
+#[derive(Clone, Copy)]
+struct Sinks<'a> {
+    parts: SharedMut<'a, f32>,
+    out: SharedMut<'a, f32>,
+}
+
+/// One task.
+struct Task {
+    block: usize,
+    part: usize,
+    head: usize,
+    rows: Range<usize>,
+}
+
+/// Attends.
+pub(super) fn attend(cpu: &Cpu, call: Call<'_>, out: &mut [f32], buffers: &mut Buffers) {
+    if call.t == 0 {
         return;
     }
-    let plan = Plan::new(cpu, attention, (q, t), first_position, cache, selected);
-    let out = SharedMut::new(out);
-    let (memory, parts) = (
-        SharedMut::new(&mut buffers.memory),
-        SharedMut::new(&mut buffers.parts),
-    );
+    let plan = Plan::new(cpu, call);
+    let sinks = Sinks {
+        parts: SharedMut::new(&mut buffers.parts),
+        out: SharedMut::new(out),
+    };
+    let memory = SharedMut::new(&mut buffers.memory);
     let size = memory_len(buffers.d, buffers.dv);
-    let tasks = cache.n_kv_heads() * plan.blocks * plan.parts;
+    let tasks = call.cache.n_kv_heads() * plan.blocks * plan.parts;
     cpu.run(tasks, &|task, thread| {
         // SAFETY: a thread's memory is its own.
         let memory = unsafe { memory.slice(thread * size..(thread + 1) * size) };
         // Late queries see most: they go first, so that no long task remains at the end.
-        plan.task(cpu, tasks - 1 - task, memory, parts, out);
+        plan.task(cpu, tasks - 1 - task, memory, sinks);
     });
     if plan.parts > 1 {
-        let blocks = cache.n_kv_heads() * plan.blocks;
-        cpu.run(blocks, &|block, _| plan.combine(block, parts, out));
+        let blocks = call.cache.n_kv_heads() * plan.blocks;
+        cpu.run(blocks, &|block, _| plan.combine(block, sinks));
     }
 }
 
 impl<'a> Plan<'a> {
-    fn new(
-        cpu: &Cpu,
-        attention: &'a Attention,
-        (q, t): (&'a [f32], usize),
-        first_position: usize,
-        cache: &'a KvCache<'a>,
-        selected: Option<&'a Selected>,
-    ) -> Self {
-        let group = attention.n_heads / cache.n_kv_heads();
+    fn new(cpu: &Cpu, call: Call<'a>) -> Self {
+        let (t, group) = (call.t, call.attention.n_heads / call.cache.n_kv_heads());
         // A list belongs to one query, so a block doesn't cross queries then.
-        let blocks = match selected {
+        let blocks = match call.selected {
             Some(_) => t * group.div_ceil(ROWS),
             None => (t * group).div_ceil(ROWS),
         };
-        let all = blocks * cache.n_kv_heads();
-        let longest = attention
-            .window
-            .map_or(first_position + t, |w| (w + t).min(first_position + t));
-        let wanted = cpu.threads() * 2;
-        let parts = if selected.is_some() || cpu.threads() == 1 || all >= wanted {
+        let all = blocks * call.cache.n_kv_heads();
+        let seen = call.first_position + t;
+        let longest = call.attention.window.map_or(seen, |w| seen.min(w + t));
+        let parts = if call.selected.is_some() || cpu.threads() == 1 || all >= cpu.threads() * 2 {
             1
         } else {
-            // At most twice `wanted` parts in all, since `all` is below `wanted`.
+            // Less than 6 parts a thread in all, since `all` is below 2.
             (cpu.threads() * 4)
                 .div_ceil(all)
                 .min(longest.div_ceil(PART))
         };
         Self {
-            attention,
-            q,
-            t,
-            first_position,
-            cache,
-            selected,
+            call,
             group,
             blocks,
             parts,
@@ -148,117 +149,65 @@ impl<'a> Plan<'a> {
     }
 
     /// Key head and query rows of a block.
-    fn rows(&self, block: usize) -> (usize, std::ops::Range<usize>) {
+    fn rows(&self, block: usize) -> (usize, Range<usize>) {
         let (head, block) = (block / self.blocks, block % self.blocks);
-        let (offset, rows, inside) = match self.selected {
+        let (offset, rows, inside) = match self.call.selected {
             Some(_) => {
                 let per_query = self.group.div_ceil(ROWS);
                 let query = block / per_query;
                 (query * self.group, self.group, block % per_query)
             }
-            None => (0, self.t * self.group, block),
+            None => (0, self.call.t * self.group, block),
         };
         let (start, n) = split(rows, ROWS, inside);
         (head, offset + start..offset + start + n)
     }
 
-    fn task(
-        &self,
-        cpu: &Cpu,
-        task: usize,
-        memory: &mut [f32],
-        parts: SharedMut<'_, f32>,
-        out: SharedMut<'_, f32>,
-    ) {
+    fn task(&self, cpu: &Cpu, task: usize, memory: &mut [f32], sinks: Sinks<'_>) {
         let (block, part) = (task / self.parts, task % self.parts);
         let (head, rows) = self.rows(block);
-        let (d, dv) = (self.cache.d(), self.cache.dv());
-        let (k, v) = self.cache.data();
-        let (ks, vs) = ((d, d), (dv, dv));
-        // The same rows, of which values are the first part.
-        let of_keys = (d, dv);
-        let c = self.cache;
-        let (h, work) = (head, (block, part, head, rows));
-        match (k, v) {
+        let task = Task {
+            block,
+            part,
+            head,
+            rows,
+        };
+        let c = self.call.cache;
+        match c.data() {
             (CacheData::F32(k), Values::Own(CacheData::F32(v))) => {
-                self.run(
-                    cpu,
-                    work,
-                    c.head(k, h, ks),
-                    c.head(v, h, vs),
-                    memory,
-                    parts,
-                    out,
-                );
+                self.run(cpu, task, (k, v, c.dv()), memory, sinks);
             }
             (CacheData::F16(k), Values::Own(CacheData::F16(v))) => {
-                self.run(
-                    cpu,
-                    work,
-                    c.head(k, h, ks),
-                    c.head(v, h, vs),
-                    memory,
-                    parts,
-                    out,
-                );
+                self.run(cpu, task, (k, v, c.dv()), memory, sinks);
             }
             (CacheData::Bf16(k), Values::Own(CacheData::Bf16(v))) => {
-                self.run(
-                    cpu,
-                    work,
-                    c.head(k, h, ks),
-                    c.head(v, h, vs),
-                    memory,
-                    parts,
-                    out,
-                );
+                self.run(cpu, task, (k, v, c.dv()), memory, sinks);
             }
-            (CacheData::F32(k), _) => {
-                self.run(
-                    cpu,
-                    work,
-                    c.head(k, h, ks),
-                    c.head(k, h, of_keys),
-                    memory,
-                    parts,
-                    out,
-                );
-            }
-            (CacheData::F16(k), _) => {
-                self.run(
-                    cpu,
-                    work,
-                    c.head(k, h, ks),
-                    c.head(k, h, of_keys),
-                    memory,
-                    parts,
-                    out,
-                );
-            }
-            (CacheData::Bf16(k), _) => {
-                self.run(
-                    cpu,
-                    work,
-                    c.head(k, h, ks),
-                    c.head(k, h, of_keys),
-                    memory,
-                    parts,
-                    out,
-                );
-            }
+            // Values are the first part of the keys' rows.
+            (CacheData::F32(k), _) => self.run(cpu, task, (k, k, c.d()), memory, sinks),
+            (CacheData::F16(k), _) => self.run(cpu, task, (k, k, c.d()), memory, sinks),
+            (CacheData::Bf16(k), _) => self.run(cpu, task, (k, k, c.d()), memory, sinks),
         }
     }
 
+    /// Runs a task over keys and values, whose rows are `stride` apart.
     fn run<E: Element>(
         &self,
         cpu: &Cpu,
-        (block, part, head, rows): (usize, usize, usize, std::ops::Range<usize>),
-        keys: HeadRows<'_, E>,
-        values: HeadRows<'_, E>,
+        task: Task,
+        (keys, values, stride): (&[E], &[E], usize),
         memory: &mut [f32],
-        parts: SharedMut<'_, f32>,
-        out: SharedMut<'_, f32>,
+        sinks: Sinks<'_>,
     ) {
+        let Task {
+            block,
+            part,
+            head,
+            rows,
+        } = task;
+        let cache = self.call.cache;
+        let keys = cache.head(keys, head, (cache.d(), cache.d()));
+        let values = cache.head(values, head, (stride, cache.dv()));
         let queries = self.queries(head);
         let wide = padded(values.width);
         let source = self.source(&queries, &rows, part);
@@ -293,7 +242,7 @@ impl<'a> Plan<'a> {
             for (r, row) in rows.enumerate() {
                 let at = queries.at(row) * dv;
                 // SAFETY: each row belongs to one block.
-                let out = unsafe { out.slice(at..at + dv) };
+                let out = unsafe { sinks.out.slice(at..at + dv) };
                 let scale = if totals[r] == 0.0 {
                     0.0
                 } else {
@@ -306,7 +255,7 @@ impl<'a> Plan<'a> {
         } else {
             let at = (block * self.parts + part) * ROWS * (wide + 2);
             // SAFETY: each part belongs to one task.
-            let out = unsafe { parts.slice(at..at + ROWS * (wide + 2)) };
+            let out = unsafe { sinks.parts.slice(at..at + ROWS * (wide + 2)) };
             out[..ROWS * wide].copy_from_slice(memory.sums);
             out[ROWS * wide..][..ROWS].copy_from_slice(&maxima);
             out[ROWS * (wide + 1)..].copy_from_slice(&totals);
@@ -315,23 +264,18 @@ impl<'a> Plan<'a> {
 
     fn queries(&self, head: usize) -> Queries<'a> {
         Queries {
-            q: self.q,
-            n_heads: self.attention.n_heads,
+            q: self.call.q,
+            n_heads: self.call.attention.n_heads,
             group: self.group,
             head,
-            first_position: self.first_position,
-            window: self.attention.window,
-            scale: self.attention.scale,
+            first_position: self.call.first_position,
+            window: self.call.attention.window,
+            scale: self.call.attention.scale,
         }
     }
 
-    fn source(
-        &self,
-        queries: &Queries<'_>,
-        rows: &std::ops::Range<usize>,
-        part: usize,
-    ) -> Source<'a> {
-        if let Some(selected) = self.selected {
+    fn source(&self, queries: &Queries<'_>, rows: &Range<usize>, part: usize) -> Source<'a> {
+        if let Some(selected) = self.call.selected {
             return Source::List(selected.row(rows.start / self.group));
         }
         let first = queries.visible(rows.start).start;
@@ -341,18 +285,18 @@ impl<'a> Plan<'a> {
     }
 
     /// Adds up the parts of a block.
-    fn combine(&self, block: usize, parts: SharedMut<'_, f32>, out: SharedMut<'_, f32>) {
+    fn combine(&self, block: usize, sinks: Sinks<'_>) {
         let (head, rows) = self.rows(block);
-        let (queries, dv) = (self.queries(head), self.cache.dv());
+        let (queries, dv) = (self.queries(head), self.call.cache.dv());
         let wide = padded(dv);
         let size = ROWS * (wide + 2);
         let at = block * self.parts * size;
         // SAFETY: the parts were written before and are only read now.
-        let parts = unsafe { parts.read(at..at + self.parts * size) };
+        let parts = unsafe { sinks.parts.read(at..at + self.parts * size) };
         for (r, row) in rows.enumerate() {
             let at = queries.at(row) * dv;
             // SAFETY: each row belongs to one block.
-            let out = unsafe { out.slice(at..at + dv) };
+            let out = unsafe { sinks.out.slice(at..at + dv) };
             out.fill(0.0);
             let ends = |part: &[f32]| (part[ROWS * wide + r], part[ROWS * (wide + 1) + r]);
             let max = parts

@@ -17,7 +17,6 @@ const FEW: usize = 8;
 #[derive(Clone, Copy)]
 pub(crate) struct Rows<'a> {
     data: &'a [f32],
-    width: usize,
     stride: usize,
     pick: Option<&'a [u32]>,
     count: usize,
@@ -29,19 +28,19 @@ impl<'a> Rows<'a> {
         assert!(count == 0 || (count - 1) * stride + width <= data.len());
         Self {
             data,
-            width,
             stride,
             pick: None,
             count,
         }
     }
 
-    /// The rows that `pick` names, of `width` elements each.
+    /// The rows that `pick` names, of `width` elements each; the caller made sure that they are
+    /// inside `data`.
     pub(crate) fn picked(data: &'a [f32], width: usize, pick: &'a [u32]) -> Self {
-        assert!(pick.iter().all(|&i| (i as usize + 1) * width <= data.len()));
+        // Called once for each task: too often to look at every row.
+        debug_assert!(pick.iter().all(|&i| (i as usize + 1) * width <= data.len()));
         Self {
             data,
-            width,
             stride: width,
             pick: Some(pick),
             count: pick.len(),

@@ -107,29 +107,29 @@ pub(crate) unsafe fn finish<S: Simd, const M: usize>(s: S, sums: &[[S::F; VECTOR
 /// As [`tile`].
 #[inline(always)]
 #[expect(unsafe_code, reason = "the innermost loop works on pointers")]
-pub(crate) unsafe fn packed_tile<S: Simd>(
+pub(crate) unsafe fn packed_tile<S: Simd, E: Element>(
     s: S,
     m: usize,
     k: usize,
     a: *const f32,
-    b: (*const f32, usize),
+    b: (*const E, usize),
     out: Out,
 ) {
     // SAFETY: the same contract.
     unsafe {
         match m.min(S::TILE_ROWS) {
-            1 => tile::<S, f32, 1, 1, 1>(s, k, a, b, out),
-            2 => tile::<S, f32, 2, 1, 2>(s, k, a, b, out),
-            3 => tile::<S, f32, 3, 1, 3>(s, k, a, b, out),
-            4 => tile::<S, f32, 4, 1, 4>(s, k, a, b, out),
-            5 => tile::<S, f32, 5, 1, 5>(s, k, a, b, out),
-            6 => tile::<S, f32, 6, 1, 6>(s, k, a, b, out),
-            7 => tile::<S, f32, 7, 1, 7>(s, k, a, b, out),
-            8 => tile::<S, f32, 8, 1, 8>(s, k, a, b, out),
-            9 => tile::<S, f32, 9, 1, 9>(s, k, a, b, out),
-            10 => tile::<S, f32, 10, 1, 10>(s, k, a, b, out),
-            11 => tile::<S, f32, 11, 1, 11>(s, k, a, b, out),
-            _ => tile::<S, f32, 12, 1, 12>(s, k, a, b, out),
+            1 => tile::<S, E, 1, 1, 1>(s, k, a, b, out),
+            2 => tile::<S, E, 2, 1, 2>(s, k, a, b, out),
+            3 => tile::<S, E, 3, 1, 3>(s, k, a, b, out),
+            4 => tile::<S, E, 4, 1, 4>(s, k, a, b, out),
+            5 => tile::<S, E, 5, 1, 5>(s, k, a, b, out),
+            6 => tile::<S, E, 6, 1, 6>(s, k, a, b, out),
+            7 => tile::<S, E, 7, 1, 7>(s, k, a, b, out),
+            8 => tile::<S, E, 8, 1, 8>(s, k, a, b, out),
+            9 => tile::<S, E, 9, 1, 9>(s, k, a, b, out),
+            10 => tile::<S, E, 10, 1, 10>(s, k, a, b, out),
+            11 => tile::<S, E, 11, 1, 11>(s, k, a, b, out),
+            _ => tile::<S, E, 12, 1, 12>(s, k, a, b, out),
         }
     }
 }

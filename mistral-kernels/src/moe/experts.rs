@@ -1,9 +1,14 @@
 //! The experts themselves.
 
+use std::ops::Range;
+
 use super::Routing;
+use crate::cpu::SharedMut;
 use crate::error::{check_len, check_rows};
-use crate::linear::{LinearScratch, linear, linear_many};
-use crate::{Cpu, KernelError, Matrix, swiglu};
+use crate::linear::{Buffers, OutRows, Product, Rows, run};
+use crate::simd::{Kernel, Simd, dispatch, row};
+use crate::swiglu::swiglu_in_place;
+use crate::{Cpu, KernelError, Matrix};
 
 /// One expert: `w2 · (silu(w1 · x) · (w3 · x))`.
 #[derive(Debug, Clone, Copy)]
@@ -19,11 +24,11 @@ pub struct ExpertWeights<'a> {
 /// Memory that experts work in; sized once, reused by every call.
 #[derive(Debug)]
 pub struct ExpertsScratch {
-    linear: LinearScratch,
+    products: Buffers,
     max_rows: usize,
     dim: usize,
     hidden: usize,
-    x: Vec<f32>,
+    groups: Groups,
     gate: Vec<f32>,
     up: Vec<f32>,
     y: Vec<f32>,
@@ -36,11 +41,11 @@ impl ExpertsScratch {
     pub fn new(threads: usize, max_tokens: usize, top_k: usize, dim: usize, hidden: usize) -> Self {
         let rows = max_tokens * top_k;
         Self {
-            linear: LinearScratch::new(threads, rows, dim.max(hidden)),
+            products: Buffers::new(threads, rows, dim.max(hidden)),
             max_rows: rows,
             dim,
             hidden,
-            x: vec![0.0; rows * dim],
+            groups: Groups::new(rows),
             gate: vec![0.0; rows * hidden],
             up: vec![0.0; rows * hidden],
             y: vec![0.0; rows * dim],
@@ -50,6 +55,9 @@ impl ExpertsScratch {
 
 /// `y[i] = Σ_j weights[i, j] · expert(experts[i, j])(x[i])` for rows `[t, dim]`; `y` is
 /// overwritten. Shared experts are a SwiGLU that the caller adds.
+///
+/// Rows are grouped by expert, so that each expert's weights are read once. Sums run in the
+/// routing's order: the result doesn't depend on the grouping.
 ///
 /// # Errors
 /// When lengths, the experts' dimensions or the scratch don't fit, or the routing names an expert
@@ -62,49 +70,165 @@ pub fn experts(
     y: &mut [f32],
     scratch: &mut ExpertsScratch,
 ) -> Result<(), KernelError> {
-    let (dim, hidden, k) = (scratch.dim, scratch.hidden, routing.top_k());
-    check(experts, x, routing, y, scratch)?;
-    y.fill(0.0);
-    for (e, weights) in experts.iter().enumerate() {
-        let mine = || {
-            let slots = routing.experts().iter().enumerate();
-            slots
-                .filter(|(_, id)| **id as usize == e)
-                .map(|(slot, _)| slot)
+    check(cpu, experts, x, routing, y, scratch)?;
+    let (dim, hidden) = (scratch.dim, scratch.hidden);
+    scratch.groups.fill(routing, experts.len());
+    let groups = &scratch.groups;
+    let rows = groups.tokens.len();
+    let active = groups.active.len();
+    let gate = SharedMut::new(&mut scratch.gate[..rows * hidden]);
+    let up = SharedMut::new(&mut scratch.up[..rows * hidden]);
+    let product = |i: usize| {
+        let (e, range) = groups.active(i / 2);
+        let (w, out) = if i.is_multiple_of(2) {
+            (experts[e].w1, gate)
+        } else {
+            (experts[e].w3, up)
         };
-        let rows = mine().count();
-        if rows == 0 {
-            continue;
+        Product {
+            w,
+            x: Rows::picked(x, dim, &groups.tokens[range.clone()]),
+            packed_row: range.start,
+            y: OutRows::new(out, range.start * hidden, hidden, (range.len(), hidden)),
         }
-        for (slot, row) in mine().zip(scratch.x.chunks_exact_mut(dim)) {
-            row.copy_from_slice(&x[slot / k * dim..(slot / k + 1) * dim]);
+    };
+    let brings_input = |i: usize| i.is_multiple_of(2);
+    run(
+        cpu,
+        2 * active,
+        &product,
+        &brings_input,
+        &mut scratch.products,
+    );
+    swiglu_in_place(
+        cpu,
+        &mut scratch.gate[..rows * hidden],
+        &scratch.up[..rows * hidden],
+    );
+    let inner = &scratch.gate;
+    let out = SharedMut::new(&mut scratch.y[..rows * dim]);
+    let product = |i: usize| {
+        let (e, range) = groups.active(i);
+        Product {
+            w: experts[e].w2,
+            x: Rows::new(&inner[range.start * hidden..], hidden, hidden, range.len()),
+            packed_row: range.start,
+            y: OutRows::new(out, range.start * dim, dim, (range.len(), dim)),
         }
-        let gate = &mut scratch.gate[..rows * hidden];
-        let up = &mut scratch.up[..rows * hidden];
-        linear_many(
-            cpu,
-            &mut [(&weights.w1, &mut *gate), (&weights.w3, &mut *up)],
-            &scratch.x[..rows * dim],
-            &mut scratch.linear,
-        )?;
-        for (g, u) in gate.iter_mut().zip(up.iter()) {
-            *g = *g / (1.0 + (-*g).exp()) * u;
-        }
-        let out = &mut scratch.y[..rows * dim];
-        linear(cpu, &weights.w2, gate, out, &mut scratch.linear)?;
-        for (slot, row) in mine().zip(out.chunks_exact(dim)) {
-            let weight = routing.weights()[slot];
-            let y = &mut y[slot / k * dim..(slot / k + 1) * dim];
-            for (y, v) in y.iter_mut().zip(row) {
-                *y += weight * v;
-            }
-        }
-    }
-    let _ = swiglu::swiglu;
+    };
+    run(cpu, active, &product, &|_| true, &mut scratch.products);
+    combine(cpu, routing, groups, &scratch.y, dim, y);
     Ok(())
 }
 
+/// Adds up the experts' rows of each token.
+fn combine(cpu: &Cpu, routing: &Routing, groups: &Groups, rows: &[f32], dim: usize, y: &mut [f32]) {
+    let k = routing.top_k();
+    let y = SharedMut::new(y);
+    cpu.run_ranges(
+        routing.tokens(),
+        (16 * 1024usize).div_ceil(k * dim),
+        &|tokens| {
+            for token in tokens {
+                // SAFETY: each token belongs to one task.
+                #[expect(unsafe_code, reason = "tasks write disjoint rows")]
+                let y = unsafe { y.slice(token * dim..(token + 1) * dim) };
+                y.fill(0.0);
+                for slot in token * k..(token + 1) * k {
+                    let row = groups.row_of[slot] as usize;
+                    let x = &rows[row * dim..(row + 1) * dim];
+                    let weight = routing.weights()[slot];
+                    dispatch(
+                        cpu.live(),
+                        AddScaled {
+                            y: &mut *y,
+                            x,
+                            weight,
+                        },
+                    );
+                }
+            }
+        },
+    );
+}
+
+struct AddScaled<'a> {
+    y: &'a mut [f32],
+    x: &'a [f32],
+    weight: f32,
+}
+
+impl Kernel for AddScaled<'_> {
+    type Out = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let weight = s.splat(self.weight);
+        row::update(s, self.y, self.x, |y, x| s.mul_add(weight, x, y));
+    }
+}
+
+/// Rows grouped by expert.
+#[derive(Debug)]
+struct Groups {
+    /// First row of each expert, and the end of the last one.
+    starts: Vec<u32>,
+    /// Experts that have rows.
+    active: Vec<u32>,
+    /// Token of each row.
+    tokens: Vec<u32>,
+    /// Row of each slot of the routing.
+    row_of: Vec<u32>,
+}
+
+impl Groups {
+    fn new(rows: usize) -> Self {
+        Self {
+            // Grows once if there are more experts.
+            starts: Vec::with_capacity(257),
+            active: Vec::with_capacity(rows),
+            tokens: vec![0; rows],
+            row_of: vec![0; rows],
+        }
+    }
+
+    /// Counts, then places: rows of an expert keep the tokens' order.
+    fn fill(&mut self, routing: &Routing, experts: usize) {
+        let slots = routing.experts();
+        self.starts.clear();
+        self.starts.resize(experts + 1, 0);
+        self.active.clear();
+        self.tokens.resize(slots.len(), 0);
+        self.row_of.resize(slots.len(), 0);
+        for &e in slots {
+            self.starts[e as usize + 1] += 1;
+        }
+        for e in 0..experts {
+            if self.starts[e + 1] > 0 {
+                self.active.push(e as u32);
+            }
+            self.starts[e + 1] += self.starts[e];
+        }
+        for (slot, &e) in slots.iter().enumerate() {
+            let row = self.starts[e as usize];
+            self.starts[e as usize] += 1;
+            self.tokens[row as usize] = (slot / routing.top_k()) as u32;
+            self.row_of[slot] = row;
+        }
+        // Placing moved each start to the next expert's.
+        self.starts.rotate_right(1);
+        self.starts[0] = 0;
+    }
+
+    /// The `i`-th expert that has rows, and these.
+    fn active(&self, i: usize) -> (usize, Range<usize>) {
+        let e = self.active[i] as usize;
+        (e, self.starts[e] as usize..self.starts[e + 1] as usize)
+    }
+}
+
 fn check(
+    cpu: &Cpu,
     experts: &[ExpertWeights<'_>],
     x: &[f32],
     routing: &Routing,
@@ -128,13 +252,22 @@ fn check(
     let t = check_rows(op, "x", x.len(), dim)?;
     check_len(op, "y", y.len(), x.len())?;
     check_len(op, "routing (tokens)", routing.tokens(), t)?;
-    if t * k > scratch.max_rows {
-        return Err(KernelError::Scratch {
-            op,
-            what: "rows (tokens times experts a token)",
-            needed: t * k,
-            capacity: scratch.max_rows,
-        });
+    for (what, needed, capacity) in [
+        (
+            "rows (tokens times experts a token)",
+            t * k,
+            scratch.max_rows,
+        ),
+        ("threads", cpu.threads(), scratch.products.threads()),
+    ] {
+        if needed > capacity {
+            return Err(KernelError::Scratch {
+                op,
+                what,
+                needed,
+                capacity,
+            });
+        }
     }
     for (slot, &id) in routing.experts().iter().enumerate() {
         if id as usize >= experts.len() {

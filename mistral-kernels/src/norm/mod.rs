@@ -2,6 +2,7 @@
 
 use crate::cpu::SharedMut;
 use crate::error::{check_len, check_rows};
+use crate::simd::{Kernel, Simd, dispatch, row};
 use crate::{Cpu, KernelError};
 
 /// Elements below which a row operation isn't worth a second thread.
@@ -22,7 +23,8 @@ pub fn rms_norm(
     check_len("rms_norm", "out", out.len(), x.len())?;
     let dim = w.len();
     each_row(cpu, t, dim, out, &|row, out| {
-        rms_row(&x[row * dim..(row + 1) * dim], w, eps, out);
+        let x = &x[row * dim..(row + 1) * dim];
+        dispatch(cpu.live(), RmsRow { x, w, eps, out });
     });
     Ok(())
 }
@@ -50,10 +52,10 @@ pub fn add_rms_norm(
         // SAFETY: each row belongs to one task.
         #[expect(unsafe_code, reason = "tasks write disjoint rows")]
         let residual = unsafe { residual.slice(range.clone()) };
-        for (r, x) in residual.iter_mut().zip(&x[range]) {
-            *r += x;
-        }
-        rms_row(residual, w, eps, out);
+        let x = &x[range];
+        dispatch(cpu.live(), AddRow { residual, x });
+        let x = &*residual;
+        dispatch(cpu.live(), RmsRow { x, w, eps, out });
     });
     Ok(())
 }
@@ -77,12 +79,7 @@ pub fn layer_norm(
     let dim = w.len();
     each_row(cpu, t, dim, out, &|row, out| {
         let x = &x[row * dim..(row + 1) * dim];
-        let mean = x.iter().sum::<f32>() / dim as f32;
-        let variance = x.iter().map(|v| (v - mean) * (v - mean)).sum::<f32>() / dim as f32;
-        let scale = 1.0 / (variance + eps).sqrt();
-        for (((o, x), w), b) in out.iter_mut().zip(x).zip(w).zip(b) {
-            *o = (x - mean) * scale * w + b;
-        }
+        dispatch(cpu.live(), LayerRow { x, w, b, eps, out });
     });
     Ok(())
 }
@@ -105,10 +102,75 @@ fn each_row(
     });
 }
 
-fn rms_row(x: &[f32], w: &[f32], eps: f32, out: &mut [f32]) {
-    let mean = x.iter().map(|v| v * v).sum::<f32>() / x.len() as f32;
-    let scale = 1.0 / (mean + eps).sqrt();
-    for ((o, x), w) in out.iter_mut().zip(x).zip(w) {
-        *o = x * scale * w;
+struct AddRow<'a> {
+    residual: &'a mut [f32],
+    x: &'a [f32],
+}
+
+impl Kernel for AddRow<'_> {
+    type Out = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        row::update(s, self.residual, self.x, |r, x| s.add(r, x));
+    }
+}
+
+struct RmsRow<'a> {
+    x: &'a [f32],
+    w: &'a [f32],
+    eps: f32,
+    out: &'a mut [f32],
+}
+
+impl Kernel for RmsRow<'_> {
+    type Out = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let squares = row::sum(
+            s,
+            self.x,
+            |sum, x| s.mul_add(x, x, sum),
+            |sum, x| sum + x * x,
+        );
+        let scale = 1.0 / (squares / self.x.len() as f32 + self.eps).sqrt();
+        let scale = s.splat(scale);
+        row::map2(s, self.out, self.x, self.w, |x, w| {
+            s.mul(s.mul(x, scale), w)
+        });
+    }
+}
+
+struct LayerRow<'a> {
+    x: &'a [f32],
+    w: &'a [f32],
+    b: &'a [f32],
+    eps: f32,
+    out: &'a mut [f32],
+}
+
+impl Kernel for LayerRow<'_> {
+    type Out = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let n = self.x.len() as f32;
+        let mean = row::sum(s, self.x, |sum, x| s.add(sum, x), |sum, x| sum + x) / n;
+        let center = s.splat(mean);
+        let squares = row::sum(
+            s,
+            self.x,
+            |sum, x| {
+                let d = s.sub(x, center);
+                s.mul_add(d, d, sum)
+            },
+            |sum, x| sum + (x - mean) * (x - mean),
+        );
+        let scale = s.splat(1.0 / (squares / n + self.eps).sqrt());
+        row::map2(s, self.out, self.x, self.w, |x, w| {
+            s.mul(s.mul(s.sub(x, center), scale), w)
+        });
+        row::update(s, self.out, self.b, |o, b| s.add(o, b));
     }
 }

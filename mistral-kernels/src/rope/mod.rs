@@ -6,6 +6,7 @@ pub use frequency::{Yarn, inv_freq, scale_inv_freq};
 
 use crate::cpu::SharedMut;
 use crate::error::{check_len, check_rows};
+use crate::simd::{Kernel, Simd, dispatch};
 use crate::{Cpu, KernelError};
 
 /// Which elements of a head rotate together.
@@ -139,25 +140,54 @@ pub fn rope(cpu: &Cpu, rope: &Rope, x: &mut [f32], angles: &RopeAngles) -> Resul
         return Ok(());
     }
     let x = SharedMut::new(x);
-    cpu.run_ranges(t, (8 * 1024usize).div_ceil(width), &|tokens| {
+    cpu.run_ranges(t, (16 * 1024usize).div_ceil(width), &|tokens| {
         for token in tokens {
             // SAFETY: each token belongs to one task.
             #[expect(unsafe_code, reason = "tasks write disjoint rows")]
             let row = unsafe { x.slice(token * width..(token + 1) * width) };
             let cos = &angles.cos[token * half..(token + 1) * half];
             let sin = &angles.sin[token * half..(token + 1) * half];
-            for head in row.chunks_exact_mut(rope.head_dim) {
-                let part = &mut head[rope.offset..rope.offset + 2 * half];
-                match rope.layout {
-                    RopeLayout::Interleaved => rotate_interleaved(part, cos, sin),
-                    RopeLayout::HalfSplit => rotate_half(part, cos, sin),
-                }
-            }
+            let rope = *rope;
+            dispatch(
+                cpu.live(),
+                Token {
+                    rope,
+                    row,
+                    cos,
+                    sin,
+                },
+            );
         }
     });
     Ok(())
 }
 
+/// All heads of one token.
+struct Token<'a> {
+    rope: Rope,
+    row: &'a mut [f32],
+    cos: &'a [f32],
+    sin: &'a [f32],
+}
+
+impl Kernel for Token<'_> {
+    type Out = ();
+
+    /// Plain loops: the compiler vectorises them with the set that they are compiled for.
+    #[inline(always)]
+    fn run<S: Simd>(self, _: S) {
+        let rope = self.rope;
+        for head in self.row.chunks_exact_mut(rope.head_dim) {
+            let part = &mut head[rope.offset..rope.offset + 2 * self.cos.len()];
+            match rope.layout {
+                RopeLayout::Interleaved => rotate_interleaved(part, self.cos, self.sin),
+                RopeLayout::HalfSplit => rotate_half(part, self.cos, self.sin),
+            }
+        }
+    }
+}
+
+#[inline(always)]
 fn rotate_interleaved(x: &mut [f32], cos: &[f32], sin: &[f32]) {
     for ((pair, c), s) in x.chunks_exact_mut(2).zip(cos).zip(sin) {
         let (a, b) = (pair[0], pair[1]);
@@ -166,6 +196,7 @@ fn rotate_interleaved(x: &mut [f32], cos: &[f32], sin: &[f32]) {
     }
 }
 
+#[inline(always)]
 fn rotate_half(x: &mut [f32], cos: &[f32], sin: &[f32]) {
     let (first, second) = x.split_at_mut(cos.len());
     for (((a, b), c), s) in first.iter_mut().zip(second).zip(cos).zip(sin) {

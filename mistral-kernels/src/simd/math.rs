@@ -1,6 +1,6 @@
 //! Functions of vectors.
 
-use super::{Element, Simd};
+use super::Simd;
 
 /// `e^x`, within 2 units in the last place; gradual underflow, ∞ above 88.73, NaN for NaN.
 ///
@@ -35,35 +35,4 @@ pub(crate) fn exp<S: Simd>(s: S, x: S::F) -> S::F {
 pub(crate) fn silu<S: Simd>(s: S, x: S::F) -> S::F {
     let e = exp(s, s.sub(s.splat(0.0), x));
     s.div(x, s.add(s.splat(1.0), e))
-}
-
-/// `Σ a·b` of `n` elements.
-///
-/// # Safety
-/// Both pointers are valid for reading `n` elements.
-#[inline(always)]
-#[expect(unsafe_code, reason = "loads through pointers")]
-pub(crate) unsafe fn dot<S: Simd, E: Element>(s: S, a: *const E, b: *const f32, n: usize) -> f32 {
-    let zero = s.splat(0.0);
-    let (mut s0, mut s1) = (zero, zero);
-    let mut i = 0;
-    // SAFETY: offsets stay below `n`.
-    unsafe {
-        while i + 2 * S::LANES <= n {
-            s0 = s.mul_add(E::load(s, a.add(i)), s.load(b.add(i)), s0);
-            let j = i + S::LANES;
-            s1 = s.mul_add(E::load(s, a.add(j)), s.load(b.add(j)), s1);
-            i += 2 * S::LANES;
-        }
-        if i + S::LANES <= n {
-            s0 = s.mul_add(E::load(s, a.add(i)), s.load(b.add(i)), s0);
-            i += S::LANES;
-        }
-        let mut sum = s.reduce_add(s.add(s0, s1));
-        while i < n {
-            sum += (*a.add(i)).widen() * *b.add(i);
-            i += 1;
-        }
-        sum
-    }
 }

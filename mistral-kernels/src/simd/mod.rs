@@ -15,9 +15,10 @@ mod avx512;
 mod element;
 mod math;
 mod portable;
+pub(crate) mod row;
 
 pub(crate) use element::Element;
-pub(crate) use math::{dot, exp, silu};
+pub(crate) use math::{exp, silu};
 
 use crate::cpu::Live;
 

@@ -135,8 +135,8 @@ impl Simd for Portable {
     unsafe fn transpose(self, rows: &[[f32; N]; 16], out: *mut f32, stride: usize) {
         for c in 0..N {
             let mut column = [0.0; N];
-            for r in 0..N {
-                column[r] = rows[r][c];
+            for (element, row) in column.iter_mut().zip(rows) {
+                *element = row[c];
             }
             // SAFETY: valid at every multiple of `stride` by the caller's promise.
             unsafe { self.store(out.add(c * stride), column) };

@@ -2,7 +2,11 @@
 
 use crate::cpu::SharedMut;
 use crate::error::check_len;
+use crate::simd::{Kernel, Simd, dispatch, row, silu};
 use crate::{Cpu, KernelError};
+
+/// Elements below which a second thread isn't worth its start.
+const GRAIN: usize = 16 * 1024;
 
 /// `out = silu(gate) · up`, elementwise, with `silu(v) = v / (1 + e^-v)` (arXiv 2002.05202).
 ///
@@ -12,17 +16,54 @@ pub fn swiglu(cpu: &Cpu, gate: &[f32], up: &[f32], out: &mut [f32]) -> Result<()
     check_len("swiglu", "up", up.len(), gate.len())?;
     check_len("swiglu", "out", out.len(), gate.len())?;
     let out = SharedMut::new(out);
-    cpu.run_ranges(gate.len(), 8 * 1024, &|range| {
+    cpu.run_ranges(gate.len(), GRAIN, &|range| {
         // SAFETY: ranges of one call don't overlap.
         #[expect(unsafe_code, reason = "tasks write disjoint ranges")]
         let out = unsafe { out.slice(range.clone()) };
-        swiglu_range(&gate[range.clone()], &up[range], out);
+        let (gate, up) = (&gate[range.clone()], &up[range]);
+        dispatch(cpu.live(), Apart { gate, up, out });
     });
     Ok(())
 }
 
-fn swiglu_range(gate: &[f32], up: &[f32], out: &mut [f32]) {
-    for ((o, g), u) in out.iter_mut().zip(gate).zip(up) {
-        *o = g / (1.0 + (-g).exp()) * u;
+/// [`swiglu`] that overwrites the gate; lengths are equal.
+pub(crate) fn swiglu_in_place(cpu: &Cpu, gate: &mut [f32], up: &[f32]) {
+    let n = gate.len();
+    let gate = SharedMut::new(gate);
+    cpu.run_ranges(n, GRAIN, &|range| {
+        // SAFETY: ranges of one call don't overlap.
+        #[expect(unsafe_code, reason = "tasks write disjoint ranges")]
+        let gate = unsafe { gate.slice(range.clone()) };
+        let up = &up[range];
+        dispatch(cpu.live(), InPlace { gate, up });
+    });
+}
+
+struct Apart<'a> {
+    gate: &'a [f32],
+    up: &'a [f32],
+    out: &'a mut [f32],
+}
+
+impl Kernel for Apart<'_> {
+    type Out = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        row::map2(s, self.out, self.gate, self.up, |g, u| s.mul(silu(s, g), u));
+    }
+}
+
+struct InPlace<'a> {
+    gate: &'a mut [f32],
+    up: &'a [f32],
+}
+
+impl Kernel for InPlace<'_> {
+    type Out = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        row::update(s, self.gate, self.up, |g, u| s.mul(silu(s, g), u));
     }
 }
