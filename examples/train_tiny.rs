@@ -3,8 +3,8 @@
 //! ```text
 //! cargo run --release --features train --example train_tiny -- TEXT.txt [--out DIR] [--work DIR]
 //!     [--steps N] [--seed S] [--dim N] [--layers N] [--expert-hidden N] [--vocab N] [--seq N]
-//!     [--batch N] [--lr X] [--weight-decay X] [--aux X] [--eval-every N] [--until STEP]
-//!     [--stop-after SECONDS]
+//!     [--batch N] [--lr X] [--weight-decay X] [--aux X] [--dropout X]
+//!     [--eval-every N] [--until STEP] [--stop-after SECONDS]
 //! ```
 //!
 //! A Mixtral (8 experts, 2 a token) learns through the differentiable decoder of `mistral-infer`.

@@ -89,6 +89,7 @@ fn unsuitable_arguments_are_refused() {
         ("text --steps many", "--steps: expected a number"),
         ("text --steps 0", "--steps must be at least 1"),
         ("text --dim 12", "--dim must be a multiple of 8"),
+        ("text --dropout 1", "--dropout must be at least 0"),
         ("text --vocab 100", "--vocab must be at least 300"),
         ("text --depth 3", "unknown option --depth"),
     ];

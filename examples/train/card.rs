@@ -3,6 +3,8 @@
 use std::fmt::Write;
 
 use super::corpus::Corpus;
+use super::evaluate::Evaluation;
+use super::model::{ACTIVE, EXPERTS, N_HEADS, N_KV_HEADS};
 use super::options::Options;
 use super::state::Progress;
 
@@ -20,15 +22,35 @@ pub(crate) struct Run<'a> {
 
 /// The card as Markdown.
 pub(crate) fn card(run: &Run, progress: &Progress) -> String {
-    let options = run.options;
     let Some(best) = &progress.best else {
         return String::new();
     };
-    let evaluation = &best.evaluation;
-    // Writing to a String can't fail.
-    let mut card = String::new();
-    let _ = write!(
-        card,
+    let samples = run.samples.iter().fold(String::new(), |mut text, sample| {
+        // Writing to a String can't fail.
+        let _ = write!(text, "\n```text\n{}\n```\n", sample.trim());
+        text
+    });
+    format!(
+        "{}{}{}
+## Samples
+
+First draws at temperature 0.8, not chosen.
+{samples}
+## Licence
+
+The text is Tiny Shakespeare, excerpts of Shakespeare's plays, in the public domain. The weights, \
+the tokenizer and this card are under MIT OR Apache-2.0, like the code.
+",
+        model(run),
+        training(run, progress, best.step),
+        measured(run, &best.evaluation),
+    )
+}
+
+/// What it is.
+fn model(run: &Run) -> String {
+    let options = run.options;
+    format!(
         "# tiny-mixtral
 
 A model of Mixtral's architecture, small enough to live in a repository, that writes lines in the \
@@ -37,28 +59,29 @@ knows nothing but its one megabyte of text: no facts, no instructions, no other 
 
 | | |
 |---|---|
-| architecture | Mixtral: {experts} experts, {active} a token, grouped-query attention, RoPE, SwiGLU |
-| shape | {layers} layers, dim {dim}, {heads} query heads, {kv} key heads, expert width {hidden}, \
-vocabulary {vocab}, context {seq} |
-| parameters | {parameters} ({active_parameters} used by a token) |
+| architecture | Mixtral: {EXPERTS} experts, {ACTIVE} a token, grouped-query attention, RoPE, SwiGLU |
+| shape | {layers} layers, dim {dim}, {N_HEADS} query heads, {N_KV_HEADS} key heads, expert width \
+{hidden}, vocabulary {vocab}, context {seq} |
+| parameters | {parameters} ({active} used by a token) |
 | file | {bytes} bytes, bf16 |
 | tokenizer | byte-level BPE, trained on the same text |
 ",
-        experts = 8,
-        active = 2,
         layers = options.layers,
         dim = options.dim,
-        heads = super::model::N_HEADS,
-        kv = 2,
         hidden = options.expert_hidden,
         vocab = run.vocab,
         seq = options.seq,
         parameters = run.parameters,
-        active_parameters = run.active_parameters,
+        active = run.active_parameters,
         bytes = run.file_bytes,
-    );
-    let _ = write!(
-        card,
+    )
+}
+
+/// How it was made.
+fn training(run: &Run, progress: &Progress, best_step: usize) -> String {
+    let options = run.options;
+    let tokens = options.batch * options.seq;
+    format!(
         "
 ## Training
 
@@ -66,9 +89,9 @@ vocabulary {vocab}, context {seq} |
 cargo run --release --features train --example train_tiny -- {arguments}
 ```
 
-on {machine}, {date}; {minutes:.0} minutes, {steps} steps of {tokens} tokens \
+on {machine}, {date}; {minutes:.0} minutes, {steps} steps{schedule} of {tokens} tokens \
 ({epochs:.1} passes over the {train} training tokens). AdamW (0.9, 0.95), peak rate {lr}, weight \
-decay {decay}, clipping at 1, linear warm-up and cosine decay, seed {seed}, f32. The experts are \
+decay {decay}, dropout {dropout}, clipping at 1, linear warm-up and cosine decay, seed {seed}, f32. The experts are \
 kept in use by the Switch load-balancing loss, coefficient {aux}. The weights kept are those with \
 the lowest loss on the held-out text, evaluated every {every} steps: step {best_step}.
 
@@ -79,26 +102,32 @@ the lowest loss on the held-out text, evaluated every {every} steps: step {best_
         date = date(),
         minutes = progress.seconds / 60.0,
         steps = progress.step,
-        tokens = options.batch * options.seq,
-        epochs =
-            (progress.step * options.batch * options.seq) as f64 / run.corpus.train.len() as f64,
+        schedule = if progress.step < options.steps {
+            format!(" (of a schedule of {})", options.steps)
+        } else {
+            String::new()
+        },
+        epochs = (progress.step * tokens) as f64 / run.corpus.train.len() as f64,
         train = run.corpus.train.len(),
         lr = options.lr,
         decay = options.weight_decay,
+        dropout = options.dropout,
         seed = options.seed,
         aux = options.aux,
         every = options.eval_every,
-        best_step = best.step,
-    );
-    let _ = write!(
-        card,
+    )
+}
+
+/// How good it is.
+fn measured(run: &Run, evaluation: &Evaluation) -> String {
+    format!(
         "
 ## Measured
 
 On the last tenth of the text ({tokens} tokens), which neither model nor tokenizer saw, with the \
 bf16 weights of the file and {seq} tokens of context at most:
 
-| loss | perplexity a token | bits a byte |
+| loss, nats a token | perplexity a token | bits a byte |
 |---|---|---|
 | {loss:.4} | {perplexity:.2} | {bits:.4} |
 
@@ -108,45 +137,22 @@ Share of the choices that each expert received there:
 |---|{rule}---|---|
 {rows}",
         tokens = evaluation.tokens,
-        seq = options.seq,
+        seq = run.options.seq,
         loss = evaluation.loss,
         perplexity = evaluation.perplexity(),
         bits = evaluation.bits_per_byte,
-        heads = (0..8)
+        heads = (0..EXPERTS)
             .map(|e| e.to_string())
             .collect::<Vec<_>>()
             .join(" | "),
-        rule = "---|".repeat(8),
-        rows = load_rows(progress),
-    );
-    let _ = write!(
-        card,
-        "\n## Samples\n\nFirst draws at temperature 0.8, not chosen.\n"
-    );
-    for sample in run.samples {
-        let _ = write!(card, "\n```text\n{}\n```\n", sample.trim());
-    }
-    card.push_str(
-        "
-## Licence
-
-The text is Tiny Shakespeare, excerpts of Shakespeare's plays in the public domain. The weights, \
-the tokenizer and this card are under MIT OR Apache-2.0, like the code.
-",
-    );
-    card
+        rule = "---|".repeat(EXPERTS),
+        rows = load_rows(evaluation),
+    )
 }
 
 /// One table row a layer.
-fn load_rows(progress: &Progress) -> String {
-    let Some(best) = &progress.best else {
-        return String::new();
-    };
-    let layers = best
-        .evaluation
-        .expert_share
-        .iter()
-        .zip(best.evaluation.balance());
+fn load_rows(evaluation: &Evaluation) -> String {
+    let layers = evaluation.expert_share.iter().zip(evaluation.balance());
     layers
         .enumerate()
         .fold(String::new(), |mut rows, (i, (shares, (max, min)))| {

@@ -11,6 +11,7 @@ pub(crate) mod options;
 pub(crate) mod random;
 pub(crate) mod state;
 
+use std::cell::RefCell;
 use std::time::Instant;
 
 use candle_core::Tensor;
@@ -57,7 +58,7 @@ pub(crate) fn run(options: &Options, arguments: &[String]) -> Result<(), Error> 
         let batch = trainer
             .corpus
             .batch(options.batch, options.seq, &mut random)?;
-        let values = trainer.step(&batch)?;
+        let values = trainer.step(&batch, &mut random)?;
         sums.iter_mut()
             .zip(values)
             .for_each(|(sum, value)| *sum += value);
@@ -138,8 +139,16 @@ impl<'a> Trainer<'a> {
     }
 
     /// One update; returns loss, load-balancing loss and gradient norm.
-    fn step(&mut self, batch: &Batch) -> Result<[f64; 3], Error> {
-        let trace = self.decoder.forward_traced(&batch.inputs)?;
+    fn step(&mut self, batch: &Batch, random: &mut Random) -> Result<[f64; 3], Error> {
+        let (rate, random) = (self.options.dropout, RefCell::new(random));
+        let dropout = |x: &Tensor| {
+            if rate == 0.0 {
+                return Ok(x.clone());
+            }
+            let factors = random.borrow_mut().dropout(x.elem_count(), rate);
+            x * Tensor::from_vec(factors, x.shape(), x.device())?
+        };
+        let trace = self.decoder.forward_disturbed(&batch.inputs, &dropout)?;
         let logits = trace.logits.reshape((batch.targets.dim(0)?, ()))?;
         let loss = candle_nn::loss::cross_entropy(&logits, &batch.targets)?;
         let aux = load_balancing_loss(trace.layers.iter().filter_map(|l| l.routing.as_ref()))?;
@@ -245,7 +254,8 @@ impl<'a> Trainer<'a> {
             vocab: self.spec.vocab_size,
             parameters: self.parameters(|_| true),
             active_parameters: self.parameters(|name| !name.contains(".experts."))
-                + self.parameters(|name| name.contains(".experts.")) / 4,
+                + self.parameters(|name| name.contains(".experts.")) * model::ACTIVE
+                    / model::EXPERTS,
             file_bytes: bytes.len(),
             samples: &samples,
         };
@@ -268,7 +278,7 @@ impl<'a> Trainer<'a> {
 fn recipe(o: &Options) -> String {
     format!(
         "steps {} seed {} dim {} layers {} expert-hidden {} vocab {} seq {} batch {} lr {} \
-         weight-decay {} aux {}",
+         weight-decay {} aux {} dropout {}",
         o.steps,
         o.seed,
         o.dim,
@@ -279,6 +289,7 @@ fn recipe(o: &Options) -> String {
         o.batch,
         o.lr,
         o.weight_decay,
-        o.aux
+        o.aux,
+        o.dropout
     )
 }

@@ -15,11 +15,11 @@ use super::random::Random;
 /// Query heads.
 pub(crate) const N_HEADS: usize = 4;
 /// Key and value heads.
-const N_KV_HEADS: usize = 2;
+pub(crate) const N_KV_HEADS: usize = 2;
 /// Experts a layer.
-const EXPERTS: usize = 8;
+pub(crate) const EXPERTS: usize = 8;
 /// Experts a token.
-const ACTIVE: usize = 2;
+pub(crate) const ACTIVE: usize = 2;
 
 /// The model's `config.json`.
 pub(crate) fn config(options: &Options, vocab: usize) -> serde_json::Value {

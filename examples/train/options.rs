@@ -19,6 +19,7 @@ pub(crate) struct Options {
     pub(crate) lr: f64,
     pub(crate) weight_decay: f64,
     pub(crate) aux: f64,
+    pub(crate) dropout: f64,
     pub(crate) eval_every: usize,
     /// Last step of this call; the learning rate still follows `steps`.
     pub(crate) until: usize,
@@ -33,7 +34,7 @@ impl Options {
             text: PathBuf::new(),
             out: PathBuf::from("assets/tiny-mixtral"),
             work: PathBuf::from("target/train-tiny"),
-            steps: 3000,
+            steps: 2400,
             seed: 1,
             dim: 128,
             layers: 4,
@@ -44,6 +45,7 @@ impl Options {
             lr: 3e-3,
             weight_decay: 0.1,
             aux: 0.02,
+            dropout: 0.15,
             eval_every: 200,
             until: usize::MAX,
             stop_after: None,
@@ -70,6 +72,7 @@ impl Options {
                 "batch" => options.batch = number(name, value)?,
                 "lr" => options.lr = number(name, value)?,
                 "weight-decay" => options.weight_decay = number(name, value)?,
+                "dropout" => options.dropout = number(name, value)?,
                 "aux" => options.aux = number(name, value)?,
                 "eval-every" => options.eval_every = number(name, value)?,
                 "until" => options.until = number(name, value)?,
@@ -102,6 +105,9 @@ impl Options {
                 "--dim must be a multiple of {}",
                 2 * super::model::N_HEADS
             ));
+        }
+        if !(0.0..1.0).contains(&self.dropout) {
+            return Err("--dropout must be at least 0 and below 1".to_owned());
         }
         if self.vocab < 300 {
             return Err("--vocab must be at least 300: 256 bytes and some merges".to_owned());

@@ -24,6 +24,20 @@ impl Random {
         (self.next_u64() >> 11) as f64 / (1u64 << 53) as f64
     }
 
+    /// `n` factors of dropout: 0 with probability `rate`, else `1 / (1 - rate)`.
+    pub(crate) fn dropout(&mut self, n: usize, rate: f64) -> Vec<f32> {
+        let threshold = (rate * 65_536.0) as u16;
+        let kept = (1.0 / (1.0 - rate)) as f32;
+        let mut factors = Vec::with_capacity(n + 3);
+        while factors.len() < n {
+            let bits = self.next_u64();
+            let draws = [0, 16, 32, 48].map(|shift| (bits >> shift) as u16);
+            factors.extend(draws.map(|draw| if draw < threshold { 0.0 } else { kept }));
+        }
+        factors.truncate(n);
+        factors
+    }
+
     /// `n` normal values (Box and Muller).
     pub(crate) fn normal(&mut self, n: usize, std: f64) -> Vec<f32> {
         (0..n)

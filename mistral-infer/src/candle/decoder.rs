@@ -35,6 +35,9 @@ enum Ffn {
     Moe(Moe),
 }
 
+/// A change of activations in training, such as dropout.
+pub type Disturb<'a> = dyn Fn(&Tensor) -> Result<Tensor> + 'a;
+
 /// What happened inside one forward pass of `b` sequences of `t` tokens.
 #[derive(Debug, Clone)]
 pub struct Trace {
@@ -113,6 +116,16 @@ impl Decoder {
     /// # Errors
     /// As [`Decoder::forward`].
     pub fn forward_traced(&self, ids: &Tensor) -> Result<Trace> {
+        self.forward_disturbed(ids, &|x| Ok(x.clone()))
+    }
+
+    /// Like [`Decoder::forward_traced`], with `disturb` applied to the embedded tokens and to
+    /// whatever attention and feed-forward parts add to the residual stream, all `[b · t, dim]`:
+    /// where GPT-2 drops activations out in training.
+    ///
+    /// # Errors
+    /// As [`Decoder::forward`], and those of `disturb`.
+    pub fn forward_disturbed(&self, ids: &Tensor, disturb: &Disturb) -> Result<Trace> {
         let (b, t) = ids.dims2()?;
         if b == 0 || t == 0 {
             candle_core::bail!("expected at least one token, found ids of shape [{b}, {t}]");
@@ -126,11 +139,11 @@ impl Decoder {
             selection: None,
         };
         let by_sequence = |x: &Tensor| x.reshape((b, t, ()));
-        let mut x = self.tok_embeddings.index_select(&ids.flatten_all()?, 0)?;
+        let mut x = disturb(&self.tok_embeddings.index_select(&ids.flatten_all()?, 0)?)?;
         let embed = by_sequence(&x)?;
         let mut layers = Vec::with_capacity(self.layers.len());
         for layer in &self.layers {
-            let (next, trace) = layer.forward(&x, &mut context)?;
+            let (next, trace) = layer.forward(&x, &mut context, disturb)?;
             x = next;
             layers.push(trace);
         }
@@ -203,10 +216,16 @@ impl Layer {
     }
 
     /// `[b·t, dim]` to the same shape.
-    fn forward(&self, x: &Tensor, context: &mut Context) -> Result<(Tensor, LayerTrace)> {
+    fn forward(
+        &self,
+        x: &Tensor,
+        context: &mut Context,
+        disturb: &Disturb,
+    ) -> Result<(Tensor, LayerTrace)> {
         let attn_out = self
             .attention
             .forward(&self.attention_norm.forward(x)?, context)?;
+        let attn_out = disturb(&attn_out)?;
         let x = (x + &attn_out)?;
         let normed = self.ffn_norm.forward(&x)?;
         let (mlp_out, routing) = match &self.feed_forward {
@@ -216,6 +235,7 @@ impl Layer {
                 (out, Some(routing))
             }
         };
+        let mlp_out = disturb(&mlp_out)?;
         let hidden = (x + &mlp_out)?;
         let by_sequence = |x: &Tensor| x.reshape((context.b, context.t, ()));
         let trace = LayerTrace {

@@ -27,7 +27,7 @@ mod moe;
 mod norm;
 mod rope;
 
-pub use decoder::{Decoder, LayerTrace, Trace};
+pub use decoder::{Decoder, Disturb, LayerTrace, Trace};
 pub use indexer::Selection;
 pub use moe::{ExpertLoad, Routing, load_balancing_loss};
 

@@ -90,7 +90,7 @@ fn composed_weights(router: &Router, logits: &Tensor, experts: &Tensor) -> Resul
 /// [`experts`](crate::experts()).
 ///
 /// Without gradients to carry, all experts run in one kernel; with any, each expert runs on the
-/// rows that chose it, in [`linear()`] and [`swiglu`].
+/// rows that chose it, in [`linear()`] and [`swiglu()`].
 ///
 /// # Errors
 /// When shapes don't fit, or a dtype isn't supported.

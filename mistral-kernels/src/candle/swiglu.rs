@@ -10,7 +10,7 @@ use crate::Cpu;
 
 const OP: &str = "swiglu";
 
-/// `silu(gate) · up`, elementwise, see [`swiglu`](crate::swiglu).
+/// `silu(gate) · up`, elementwise, see [`swiglu`](crate::swiglu()).
 ///
 /// # Errors
 /// When the shapes differ, or an input isn't f32.
