@@ -181,6 +181,18 @@ fn sentence(r: &Reason) -> String {
             f("basis"),
             f("mmlu")
         ),
+        "within_budget" if r.facts.contains_key("limit_usd_per_month") => format!(
+            "costs {} of {} $/month",
+            f("predicted_usd_per_month"),
+            f("limit_usd_per_month")
+        ),
+        "latency_not_predicted" => "how fast the API answers is not predicted".to_owned(),
+        "api_price" => format!(
+            "{} million tokens a month at {} $ in and {} $ out a million",
+            f("mtok_per_month"),
+            f("usd_per_mtok_in"),
+            f("usd_per_mtok_out")
+        ),
         "rent" => format!(
             "rent of {} x {} $/h all month",
             f("devices"),

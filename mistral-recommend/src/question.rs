@@ -21,7 +21,7 @@ pub(crate) fn ask(need: &Need, infeasible: bool, language: Language) -> Option<Q
     let machine_open = need.hardware.is_empty() && need.hosting != Some(HostingNeed::Api);
     let (topic, english, french) = if infeasible {
         (
-            "budget",
+            "constraint_conflict",
             "No candidate keeps all limits: which of the changes listed would you accept?",
             "Aucun candidat ne respecte toutes les limites : laquelle des modifications listées accepteriez-vous ?",
         )

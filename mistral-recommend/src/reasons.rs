@@ -66,6 +66,9 @@ pub(crate) fn reasons(
         need.budget.usd_per_mtok,
         "usd_per_mtok",
     ));
+    if c.hosting == Hosting::Api {
+        list.push(Reason::new("latency_not_predicted").source("no measurements of the API"));
+    }
     list.push(c.quality.reason.clone());
     list.push(cost(c, model, machines, demand));
     if let Some(licence) = &model.licence {

@@ -4,24 +4,32 @@ use std::collections::BTreeMap;
 
 use mistral_core::catalog::{CatalogModel, Status};
 use mistral_core::need::{Need, Priority, Task};
+use mistral_core::precision::Precision;
+use mistral_core::recommendation::Hosting;
 
 use crate::candidate::Candidate;
 use crate::demand::Demand;
 
 /// The parts and their weights when the need names no priority.
-const WEIGHTS: [(&str, f64); 7] = [
-    ("quality", 0.42),
+const WEIGHTS: [(&str, f64); 8] = [
+    ("quality", 0.40),
     ("latency", 0.15),
     ("throughput", 0.06),
-    ("headroom", 0.06),
+    ("headroom", 0.05),
     ("cost", 0.16),
     ("licence", 0.05),
-    ("longevity", 0.10),
+    ("longevity", 0.09),
+    ("provenance", 0.04),
 ];
+/// What an amount that can't be predicted counts for: neither well nor badly.
+const UNKNOWN: f64 = 0.5;
 /// What a priority multiplies its part's weight by.
 const EMPHASIS: f64 = 3.0;
 /// Dollars a month that halve the part `cost` when there is no budget.
 const USUAL_USD: f64 = 400.0;
+/// Dollars a month that halve the whole score when neither a budget nor quality above all was
+/// named: hardly anyone means to spend this without saying so.
+const EXTRAVAGANT_USD: f64 = 15_000.0;
 /// Slowest step that a reader doesn't wait for, in milliseconds: 5 tokens a second.
 const SLOWEST_MS: f64 = 200.0;
 
@@ -30,7 +38,7 @@ const SLOWEST_MS: f64 = 200.0;
 pub struct Score {
     /// From 0 to 1.
     pub value: f64,
-    /// By name; a part that can't be known is absent and its weight goes to the others.
+    /// By name; a part that can't be known is absent and counts half.
     pub parts: BTreeMap<String, f64>,
 }
 
@@ -83,23 +91,32 @@ pub fn score(c: &Candidate, model: &CatalogModel, need: &Need, demand: &Demand) 
         let half = need.budget.usd_per_month.map_or(USUAL_USD, |b| b.max(1.0));
         parts.insert("cost".to_owned(), falling(usd.value, half));
     }
+    if c.hosting == Hosting::SelfHosted {
+        // Files that others converted, or that are still to be converted, must be trusted or made.
+        let converted = c
+            .precision
+            .is_some_and(|p| p.is_gguf() || p == Precision::Mlx4);
+        parts.insert("provenance".to_owned(), if converted { 0.4 } else { 1.0 });
+    }
     parts.insert("licence".to_owned(), licence(model));
     parts.insert("longevity".to_owned(), longevity(model));
 
     let (mut sum, mut weights) = (0.0, 0.0);
     for (name, weight) in WEIGHTS {
-        if let Some(value) = parts.get(name) {
-            let w = weight
-                * if emphasised(name, &need.priorities) {
-                    EMPHASIS
-                } else {
-                    1.0
-                };
-            sum += w * value;
-            weights += w;
+        let own_machines_only = matches!(name, "headroom" | "provenance");
+        if c.hosting == Hosting::Api && own_machines_only {
+            continue;
         }
+        let value = parts.get(name).copied().unwrap_or(UNKNOWN);
+        let emphasis = if emphasised(name, &need.priorities) {
+            EMPHASIS
+        } else {
+            1.0
+        };
+        sum += weight * emphasis * value;
+        weights += weight * emphasis;
     }
-    let value = sum / weights * usable(c, demand.task);
+    let value = sum / weights * usable(c, demand.task) * sensible(c, need);
     Score {
         value: round(value),
         parts: parts.into_iter().map(|(k, v)| (k, round(v))).collect(),
@@ -115,6 +132,22 @@ fn usable(c: &Candidate, task: Task) -> f64 {
     );
     match c.predicted.tpot_ms {
         Some(each) if !background => (SLOWEST_MS / each.value.max(1e-9)).min(1.0),
+        _ => 1.0,
+    }
+}
+
+/// Without a budget, money still counts.
+fn sensible(c: &Candidate, need: &Need) -> f64 {
+    let b = &need.budget;
+    let said = b
+        .usd_per_month
+        .or(b.usd_per_hour)
+        .or(b.usd_per_mtok)
+        .is_some();
+    match c.predicted.usd_per_month {
+        Some(usd) if !said && !need.priorities.contains(&Priority::Quality) => {
+            falling(usd.value, EXTRAVAGANT_USD)
+        }
         _ => 1.0,
     }
 }

@@ -162,7 +162,10 @@ fn the_impossible_says_what_would_do() {
         relax.iter().any(|c| c.constraint == "budget.usd_per_month"),
         "{relax:?}"
     );
-    assert_eq!(r.question.map(|q| q.topic).as_deref(), Some("budget"));
+    assert_eq!(
+        r.question.map(|q| q.topic).as_deref(),
+        Some("constraint_conflict")
+    );
 }
 
 #[test]

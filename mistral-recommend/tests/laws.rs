@@ -168,10 +168,10 @@ proptest! {
     fn any_words_are_answered(words in proptest::collection::vec(0..WORDS.len(), 1..12)) {
         let context = Context::embedded(TODAY);
         let text: Vec<&str> = words.iter().map(|w| WORDS[*w]).collect();
-        if let Ok(understood) = understand(&text.join(" "), &context) {
-            if let Ok(r) = answer(understood, &context) {
+        if let Ok(understood) = understand(&text.join(" "), &context)
+            && let Ok(r) = answer(understood, &context)
+        {
                 prop_assert_eq!(r.choices.is_empty(), r.infeasible.is_some());
-            }
         }
     }
 }

@@ -92,8 +92,8 @@ pub struct LocalCoefficients {
     pub bandwidth: f64,
     /// Share of the dense 16-bit rate.
     pub compute: f64,
-    /// Seconds a step.
-    pub step_s: f64,
+    /// Seconds a layer and step: its operations are started one by one.
+    pub layer_s: f64,
 }
 
 /// The shares that apply to one device and engine.
@@ -103,6 +103,7 @@ pub(super) struct Shares {
     pub(super) compute_16: f64,
     pub(super) compute_8: f64,
     pub(super) step_s: f64,
+    pub(super) layer_s: f64,
     pub(super) sequence_s: f64,
     pub(super) first_token_s: f64,
 }
@@ -128,6 +129,7 @@ impl Coefficients {
                 compute_16: s.compute_16 * factor(s.other_compute),
                 compute_8: s.compute_8 * factor(s.other_compute),
                 step_s: s.step_s,
+                layer_s: 0.0,
                 sequence_s: s.sequence_s,
                 first_token_s: s.first_token_s,
             };
@@ -142,9 +144,10 @@ impl Coefficients {
             compute_16: l.compute,
             // Local engines multiply in 16 bits whatever the weights are stored in.
             compute_8: l.compute,
-            step_s: l.step_s,
+            step_s: 0.0,
+            layer_s: l.layer_s,
             sequence_s: 0.0,
-            first_token_s: l.step_s,
+            first_token_s: 0.0,
         }
     }
 }

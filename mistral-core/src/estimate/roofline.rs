@@ -161,7 +161,8 @@ impl Setup<'_> {
             EngineClass::Serving => memory + compute,
             EngineClass::Local => memory.max(compute),
         };
-        both + self.exchange_s(pass.tokens) + shares.sequence_s * pass.sequences
+        let layers = shares.layer_s * self.shape.spec.n_layers as f64;
+        both + layers + self.exchange_s(pass.tokens) + shares.sequence_s * pass.sequences
     }
 
     /// Two all-reduces a layer of 16-bit activations.

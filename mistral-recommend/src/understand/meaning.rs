@@ -139,8 +139,9 @@ pub(super) fn place(
     if amount.negative {
         return Ok(false);
     }
-    if matches!(unit, "rps" | "qps")
-        || (REQUESTS.contains(&unit) || REQUESTS.contains(&first(&around))) && !TIME.contains(&unit)
+    let counts_tokens = TOKENS.contains(&unit);
+    let counts_requests = REQUESTS.contains(&unit) || REQUESTS.contains(&first(&around));
+    if matches!(unit, "rps" | "qps") || (counts_requests && !counts_tokens && !TIME.contains(&unit))
     {
         return requests(amount, &around, need);
     }

@@ -97,6 +97,17 @@ fn word_or_number(text: String) -> Piece {
     let digits = text
         .find(|c: char| !c.is_ascii_digit() && c != '.' && c != ',')
         .unwrap_or(text.len());
+    let exponent = text[digits..]
+        .strip_prefix('e')
+        .is_some_and(|e| !e.is_empty() && e.len() <= 3 && e.bytes().all(|b| b.is_ascii_digit()));
+    if let (true, Ok(value)) = (exponent, text.parse::<f64>()) {
+        let value = value.min(f64::MAX);
+        let suffix = String::new();
+        return Piece {
+            text,
+            kind: Kind::Number { value, suffix },
+        };
+    }
     let kind = match number(&text[..digits]) {
         Some(value) => Kind::Number {
             value,
@@ -196,6 +207,8 @@ mod tests {
             ("8\u{202f}000 €", vec![(8000.0, "")]),
             ("1 200 000 tokens", vec![(1_200_000.0, "")]),
             ("24GB and 32k", vec![(24.0, "gb"), (32.0, "k")]),
+            ("1e12", vec![(1e12, "")]),
+            ("1e999", vec![(f64::MAX, "")]),
             ("1.234,5", vec![(1234.5, "")]),
             ("1,234.5", vec![(1234.5, "")]),
             ("two 4090 500 euros", vec![(4090.0, ""), (500.0, "")]),

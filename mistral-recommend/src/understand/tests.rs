@@ -217,6 +217,10 @@ fn load_and_context() {
         Some(500)
     );
     assert_eq!(
+        read("summarise 100k token documents").context_tokens,
+        Some(100_000)
+    );
+    assert_eq!(
         read("summarise 100-page reports").context_tokens,
         Some(72_000)
     );
@@ -278,6 +282,8 @@ fn what_is_no_need_is_said_so() {
         ("asdf qwer zxcv", "not_understood"),
         ("💥💥💥", "not_understood"),
         ("chat for 0 users", "out_of_range"),
+        ("chat for 1e12 users", "out_of_range"),
+        ("chat on 1e999 H100", "out_of_range"),
         ("chat for -$500 per month", "out_of_range"),
         ("chat on 0 L4", "out_of_range"),
         ("chat on 99999 H100", "out_of_range"),
