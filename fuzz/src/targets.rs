@@ -6,7 +6,7 @@ use mistral_infer::Tokenizer;
 use mistral_infer::chat::ChatRequest;
 use mistral_infer::tokenizer::TokenizerVersion;
 use mistral_infer::weights::{Checkpoint, WeightStorage};
-use mistral_recommend::{Context, recommend_json, recommend_text};
+use mistral_recommend::{Context, answer, recommend_text, understand_json};
 use std::sync::OnceLock;
 
 /// A tokenizer of the 256 bytes and the control tokens of version 7.
@@ -107,5 +107,6 @@ pub fn need(data: &[u8]) -> bool {
     };
     let context = Context::embedded("2026-01-01");
     let from_words = recommend_text(text, &context).is_ok();
-    recommend_json(text, &context).is_ok() || from_words
+    let from_json = understand_json(text, &context).and_then(|read| answer(read, &context));
+    from_json.is_ok() || from_words
 }
