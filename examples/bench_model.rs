@@ -4,7 +4,9 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use mistral_examples::{BenchLine, Options, Outcome, UsageError, peak_rss_bytes, print_line, run};
+use mistral_examples::{
+    BenchLine, Options, Outcome, UsageError, peak_rss_bytes, print_line, run, today,
+};
 use mistral_infer::{LoadOptions, MeasureOptions, Model, Provenance, measure};
 
 const USAGE: &str =
@@ -35,7 +37,7 @@ fn main() -> ExitCode {
         let model = Model::load(Path::new(path), &load)?;
         let provenance = Provenance {
             command: std::env::args().collect::<Vec<_>>().join(" "),
-            date: String::new(),
+            date: today(),
             device: std::env::consts::ARCH.to_owned(),
             model: path.to_owned(),
             load_ms: Some(start.elapsed().as_secs_f64() * 1e3),

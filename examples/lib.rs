@@ -9,6 +9,8 @@
 mod arguments;
 #[path = "support/bench.rs"]
 mod bench;
+#[path = "support/date.rs"]
+mod date;
 #[path = "support/recommendation.rs"]
 pub mod recommendation;
 #[path = "support/vectors.rs"]
@@ -16,6 +18,7 @@ pub mod vectors;
 
 pub use arguments::{Arguments, Options, UsageError};
 pub use bench::{BenchLine, median, peak_rss_bytes};
+pub use date::today;
 
 /// The snippets of the workspace's README, run as tests.
 #[cfg(doctest)]
