@@ -317,11 +317,11 @@ impl Encoder<'_> {
         if content.is_none() && calls.is_empty() {
             return Err(ChatError::EmptyAssistant { index: place.index });
         }
-        if version < Version::V7 && content.is_some() && !calls.is_empty() {
-            return Err(ChatError::ContentOrCalls { index: place.index });
-        }
         if version == Version::V1 && !calls.is_empty() {
             return Err(ChatError::NoTools { version });
+        }
+        if version < Version::V7 && content.is_some() && !calls.is_empty() {
+            return Err(ChatError::ContentAndCalls { index: place.index });
         }
         if version == Version::V2 && !calls.is_empty() && place.before_last_user {
             return Ok(false);

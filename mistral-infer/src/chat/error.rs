@@ -120,6 +120,12 @@ pub enum ChatError {
         /// Index of the message.
         index: usize,
     },
+    /// Neighbouring assistant's messages that have both content and tool calls when joined.
+    #[error("message {index}: content and tool calls in one turn do not exist before v7")]
+    ContentAndCalls {
+        /// Index of the message, once neighbours of one role are joined.
+        index: usize,
+    },
     /// A prefix that is not last.
     #[error("message {index}: only the last message may have prefix")]
     PrefixNotLast {
@@ -287,7 +293,7 @@ impl ChatError {
             Self::Form(_) | Self::ChunkInRole { .. } => "ValidationError",
             Self::ResponseSchema { .. } => "ValidationError",
             Self::UnsupportedContent { .. } => "AssertionError",
-            Self::SystemWithAudio { .. } => "ValueError",
+            Self::SystemWithAudio { .. } | Self::ContentAndCalls { .. } => "ValueError",
             Self::NoMessages
             | Self::FirstRole { .. }
             | Self::LastRole { .. }

@@ -175,25 +175,25 @@ fn tekken_end(classes: &Classes, text: &str, at: usize) -> usize {
     let next = at + first_len;
 
     // Letters, with at most one character before them that is no letter, number or newline.
-    if first & (LETTER | NUMBER | NEWLINE) == 0 {
-        if let Some(end) = lower_word(classes, text, next) {
-            return end;
-        }
+    if first & (LETTER | NUMBER | NEWLINE) == 0
+        && let Some(end) = lower_word(classes, text, next)
+    {
+        return end;
     }
-    if first & (LETTER | MARK) != 0 {
-        if let Some(end) = lower_word(classes, text, at) {
-            return end;
-        }
+    if first & (LETTER | MARK) != 0
+        && let Some(end) = lower_word(classes, text, at)
+    {
+        return end;
     }
-    if first & (LETTER | NUMBER | NEWLINE) == 0 {
-        if let Some(end) = upper_word(classes, text, next) {
-            return end;
-        }
+    if first & (LETTER | NUMBER | NEWLINE) == 0
+        && let Some(end) = upper_word(classes, text, next)
+    {
+        return end;
     }
-    if first & (LETTER | MARK) != 0 {
-        if let Some(end) = upper_word(classes, text, at) {
-            return end;
-        }
+    if first & (LETTER | MARK) != 0
+        && let Some(end) = upper_word(classes, text, at)
+    {
+        return end;
     }
     if first & NUMBER != 0 {
         return next;

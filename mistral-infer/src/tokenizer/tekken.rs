@@ -121,6 +121,18 @@ pub(super) fn from_json(json: &str) -> Result<(Tekken, TekkenParts), TokenizerEr
             });
         }
     };
+    if let Some(effort) = file
+        .model_settings_builder
+        .as_ref()
+        .and_then(|builder| builder.reasoning_effort.as_ref())
+        && !effort.values.contains(&effort.default)
+    {
+        return Err(TokenizerError::Field {
+            field: "model_settings_builder.reasoning_effort.default",
+            expected: "one of the allowed values",
+            found: format!("{:?}", effort.default),
+        });
+    }
     let parts = TekkenParts {
         pattern: file.config.pattern,
         version,

@@ -133,7 +133,7 @@ fn base64(bytes: &[u8]) -> String {
 }
 
 /// A `tekken.json` of a version.
-pub fn tekken(version: TokenizerVersion) -> String {
+pub(crate) fn tekken(version: TokenizerVersion) -> String {
     let listed = match version {
         TokenizerVersion::V1 | TokenizerVersion::V2 | TokenizerVersion::V3 => 20,
         TokenizerVersion::V7 => 20,
@@ -181,16 +181,16 @@ pub fn tekken(version: TokenizerVersion) -> String {
 }
 
 /// A piece of a SentencePiece model: text, score, and type as the format numbers it.
-pub type Piece<'a> = (&'a str, f32, u64);
+pub(crate) type Piece<'a> = (&'a str, f32, u64);
 
-pub const NORMAL: u64 = 1;
-pub const UNKNOWN: u64 = 2;
-pub const CONTROL_PIECE: u64 = 3;
-pub const USER_DEFINED: u64 = 4;
-pub const UNUSED: u64 = 5;
-pub const BYTE: u64 = 6;
+pub(crate) const NORMAL: u64 = 1;
+pub(crate) const UNKNOWN: u64 = 2;
+pub(crate) const CONTROL_PIECE: u64 = 3;
+pub(crate) const USER_DEFINED: u64 = 4;
+pub(crate) const UNUSED: u64 = 5;
+pub(crate) const BYTE: u64 = 6;
 
-pub fn varint(mut value: u64, out: &mut Vec<u8>) {
+pub(crate) fn varint(mut value: u64, out: &mut Vec<u8>) {
     while value >= 0x80 {
         out.push(value as u8 | 0x80);
         value >>= 7;
@@ -198,19 +198,19 @@ pub fn varint(mut value: u64, out: &mut Vec<u8>) {
     out.push(value as u8);
 }
 
-pub fn bytes_field(number: u64, bytes: &[u8], out: &mut Vec<u8>) {
+pub(crate) fn bytes_field(number: u64, bytes: &[u8], out: &mut Vec<u8>) {
     varint(number << 3 | 2, out);
     varint(bytes.len() as u64, out);
     out.extend_from_slice(bytes);
 }
 
-pub fn varint_field(number: u64, value: u64, out: &mut Vec<u8>) {
+pub(crate) fn varint_field(number: u64, value: u64, out: &mut Vec<u8>) {
     varint(number << 3, out);
     varint(value, out);
 }
 
 /// Encodes pieces as the first field of a model.
-pub fn pieces_field(pieces: &[Piece<'_>]) -> Vec<u8> {
+pub(crate) fn pieces_field(pieces: &[Piece<'_>]) -> Vec<u8> {
     let mut model = Vec::new();
     for (text, score, kind) in pieces {
         let mut piece = Vec::new();
@@ -224,12 +224,12 @@ pub fn pieces_field(pieces: &[Piece<'_>]) -> Vec<u8> {
 }
 
 /// Settings of a SentencePiece model.
-pub struct Spec {
-    pub model_type: u64,
-    pub byte_fallback: bool,
-    pub whitespace_as_suffix: bool,
-    pub add_dummy_prefix: bool,
-    pub remove_extra_whitespaces: bool,
+pub(crate) struct Spec {
+    pub(crate) model_type: u64,
+    pub(crate) byte_fallback: bool,
+    pub(crate) whitespace_as_suffix: bool,
+    pub(crate) add_dummy_prefix: bool,
+    pub(crate) remove_extra_whitespaces: bool,
 }
 
 impl Default for Spec {
@@ -246,7 +246,7 @@ impl Default for Spec {
 }
 
 /// A SentencePiece model file.
-pub fn sentencepiece_of(pieces: &[Piece<'_>], spec: &Spec) -> Vec<u8> {
+pub(crate) fn sentencepiece_of(pieces: &[Piece<'_>], spec: &Spec) -> Vec<u8> {
     let mut model = pieces_field(pieces);
     let mut trainer = Vec::new();
     varint_field(3, spec.model_type, &mut trainer);
@@ -263,12 +263,12 @@ pub fn sentencepiece_of(pieces: &[Piece<'_>], spec: &Spec) -> Vec<u8> {
 }
 
 /// Names of the 256 byte pieces.
-pub fn byte_pieces() -> Vec<String> {
+pub(crate) fn byte_pieces() -> Vec<String> {
     (0..=255u8).map(|byte| format!("<0x{byte:02X}>")).collect()
 }
 
 /// A SentencePiece model of v7, with a user-defined piece.
-pub fn sentencepiece() -> Vec<u8> {
+pub(crate) fn sentencepiece() -> Vec<u8> {
     let text = format!(" {}", CORPUS.replace('\n', " ")).replace(' ', "\u{2581}");
     let mut words: Vec<Vec<Vec<u8>>> = Vec::new();
     for c in text.chars() {
@@ -333,7 +333,7 @@ fn control_name(id: usize) -> String {
 }
 
 /// A byte-level `tokenizer.json` with the vocabulary of [`tekken`] as v13 has it.
-pub fn tokenizer_json() -> String {
+pub(crate) fn tokenizer_json() -> String {
     let name = |bytes: &[u8]| bytes.iter().map(|&b| byte_character(b)).collect::<String>();
     let ranks = ranks();
     let mut vocab = serde_json::Map::new();

@@ -92,16 +92,16 @@ pub(super) fn parse(data: &[u8]) -> Result<Model<'_>, TokenizerError> {
             _ => {}
         }
     }
-    if model.model_type != MODEL_TYPE_BPE {
-        return Err(TokenizerError::Unsupported {
-            field: "trainer_spec.model_type",
-            found: format!("{} (only BPE = 2 is supported)", model.model_type),
-        });
-    }
     if model.pieces.is_empty() {
         return Err(TokenizerError::Protobuf {
             offset: data.len(),
             what: "expected pieces",
+        });
+    }
+    if model.model_type != MODEL_TYPE_BPE {
+        return Err(TokenizerError::Unsupported {
+            field: "trainer_spec.model_type",
+            found: format!("{} (only BPE = 2 is supported)", model.model_type),
         });
     }
     Ok(model)
