@@ -155,7 +155,7 @@ fn show(fact: Option<&Fact>) -> String {
 /// A reason in words; a rule without words of its own shows its facts.
 fn sentence(r: &Reason) -> String {
     let f = |name: &str| show(r.facts.get(name));
-    let body = match r.rule.as_str() {
+    match r.rule.as_str() {
         "fits_memory" => format!(
             "fits: {} of {} GB a device (weights {} GB, cache {} GB in all)",
             f("needs_gb_per_device"),
@@ -223,8 +223,7 @@ fn sentence(r: &Reason) -> String {
                 .collect();
             format!("{}: {}", rule.replace('_', " "), facts.join(", "))
         }
-    };
-    body
+    }
 }
 
 fn risk(r: &Reason) -> &'static str {

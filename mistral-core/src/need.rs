@@ -282,6 +282,9 @@ pub struct Load {
     /// Requests a day.
     #[serde(default)]
     pub requests_per_day: Option<f64>,
+    /// Requests a second at the busiest moment.
+    #[serde(default)]
+    pub requests_per_s: Option<f64>,
     /// Tokens of a prompt.
     #[serde(default)]
     pub prompt_tokens: Option<u32>,

@@ -111,6 +111,9 @@ fn search(
             found
                 .unable
                 .insert(model.id.clone(), format!("capability: lacks={}", c.name()));
+        } else if retrieve::made_for_speech(model, need, demand.task) {
+            let because = "made_for: speech".to_owned();
+            found.unable.insert(model.id.clone(), because);
         } else {
             search_api(model, need, demand, context, &mut found);
             search_own(model, need, demand, machines, context, effort, &mut found);

@@ -12,12 +12,13 @@ pub(crate) fn check(mut need: Need, context: &Context<'_>) -> Result<Need, Recom
             found: need.schema,
         });
     }
-    let positive: [(&'static str, Option<f64>); 8] = [
+    let positive: [(&'static str, Option<f64>); 9] = [
         ("latency.ttft_ms", need.latency.ttft_ms),
         ("latency.tpot_ms", need.latency.tpot_ms),
         ("latency.answer_ms", need.latency.answer_ms),
         ("latency.tokens_per_s", need.latency.tokens_per_s),
         ("load.requests_per_day", need.load.requests_per_day),
+        ("load.requests_per_s", need.load.requests_per_s),
         ("load.tokens_per_month", need.load.tokens_per_month),
         ("load.users", need.load.users.map(f64::from)),
         ("load.concurrency", need.load.concurrency.map(f64::from)),

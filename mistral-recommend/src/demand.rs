@@ -26,9 +26,9 @@ pub struct Demand {
 
 /// Lengths that a job usually has: prompt, answer, context.
 struct Usual {
-    prompt: u32,
-    output: u32,
-    context: u32,
+    prompt: f64,
+    output: f64,
+    context: f64,
 }
 
 /// One user in this many asks at the busiest moment.
@@ -37,11 +37,12 @@ const USERS_PER_REQUEST: f64 = 10.0;
 const REQUESTS_PER_USER_AND_DAY: f64 = 20.0;
 /// The busiest hour has this many times the mean.
 const PEAK: f64 = 4.0;
-/// Seconds that a request is in flight, to turn a rate into a number at once.
-const SECONDS_IN_FLIGHT: f64 = 10.0;
+/// Tokens a second that a request is taken to get, to turn a rate into a number at once.
+const TOKENS_PER_S: f64 = 40.0;
 /// Requests a day when nothing is said.
 const REQUESTS_PER_DAY: f64 = 1000.0;
 const DAYS_PER_MONTH: f64 = 730.0 / 24.0;
+const SECONDS_PER_DAY: f64 = 86_400.0;
 
 fn usual(task: Task) -> Usual {
     let (prompt, output, context) = match task {
@@ -58,6 +59,7 @@ fn usual(task: Task) -> Usual {
         Task::Embed => (500, 1, 2048),
         _ => (1000, 250, 8192),
     };
+    let [prompt, output, context] = [prompt, output, context].map(f64::from);
     Usual {
         prompt,
         output,
@@ -69,83 +71,43 @@ impl Demand {
     /// Fills what a need leaves open and says what it filled.
     #[must_use]
     pub fn of(need: &Need) -> Self {
-        let mut assumed = Vec::new();
-        let mut fill = |path: &str, said: Option<f64>, otherwise: f64| -> f64 {
-            said.unwrap_or_else(|| {
-                assumed.push(format!("{path}: {otherwise}"));
-                otherwise
-            })
-        };
+        let mut open = Open::default();
         let task = need.task.unwrap_or(Task::Chat);
+        if need.task.is_none() {
+            open.0.push("task: chat".to_owned());
+        }
         let usual = usual(task);
-        let prompt = fill(
+        let said = |n: Option<u32>| n.map(f64::from);
+        let prompt = open.fill(
             "load.prompt_tokens",
-            need.load.prompt_tokens.map(f64::from),
-            f64::from(usual.prompt),
+            said(need.load.prompt_tokens),
+            usual.prompt,
         );
-        let output = fill(
+        let output = open.fill(
             "load.output_tokens",
-            need.load.output_tokens.map(f64::from),
-            f64::from(usual.output),
-        )
-        .max(1.0);
-        let least = (prompt + output).max(f64::from(usual.context));
-        let context = fill("context_tokens", need.context_tokens.map(f64::from), least);
+            said(need.load.output_tokens),
+            usual.output,
+        );
+        let output = output.max(1.0);
+        let least = (prompt + output).max(usual.context);
+        let context = open.fill("context_tokens", said(need.context_tokens), least);
         // A context that is asked for bounds the prompts that it is asked for.
         let prompt = prompt.min((context - output).max(1.0));
-
-        let a_day_of_users = need
-            .load
-            .users
-            .map(|u| f64::from(u) * REQUESTS_PER_USER_AND_DAY);
-        let a_day_of_tokens = need
-            .load
-            .tokens_per_month
-            .map(|t| t / DAYS_PER_MONTH / (prompt + output));
-        let said = need
-            .load
-            .requests_per_day
-            .or(a_day_of_tokens)
-            .or(a_day_of_users);
-        let load_is_said = said.is_some();
-        let per_day = match said {
-            Some(n) => n,
-            None => match need.load.concurrency {
-                Some(c) => fill(
-                    "load.requests_per_day",
-                    None,
-                    f64::from(c) * 86_400.0 / SECONDS_IN_FLIGHT / PEAK / 3.0,
-                ),
-                None => fill("load.requests_per_day", None, REQUESTS_PER_DAY),
-            },
+        let work = Workload {
+            prompt_tokens: prompt,
+            output_tokens: output,
         };
-        let at_once = need
-            .load
-            .users
-            .map(|u| (f64::from(u) / USERS_PER_REQUEST).ceil());
-        let by_rate = (per_day / 86_400.0 * PEAK * SECONDS_IN_FLIGHT).ceil();
-        let derived = at_once.unwrap_or(by_rate).clamp(1.0, 1e9);
-        let concurrency = fill(
-            "load.concurrency",
-            need.load.concurrency.map(f64::from),
-            derived,
-        );
-        let requests = per_day * DAYS_PER_MONTH;
-        if need.task.is_none() {
-            assumed.push("task: chat".to_owned());
-        }
+        let load = Load::of(need, work, &mut open);
+        let requests = load.per_day * DAYS_PER_MONTH;
         Self {
             task,
-            work: Workload {
-                prompt_tokens: prompt,
-                output_tokens: output,
-            },
+            work,
             context_tokens: context as u32,
-            concurrency: concurrency as u32,
-            load_is_said,
+            concurrency: load.at_once as u32,
             prompt_tokens_per_month: requests * prompt,
             output_tokens_per_month: requests * output,
-            assumed,
+            load_is_said: load.is_said,
+            assumed: open.0,
         }
     }
 
@@ -153,5 +115,59 @@ impl Demand {
     #[must_use]
     pub fn tokens_per_month(&self) -> f64 {
         self.prompt_tokens_per_month + self.output_tokens_per_month
+    }
+}
+
+/// What had to be assumed.
+#[derive(Default)]
+struct Open(Vec<String>);
+
+impl Open {
+    fn fill(&mut self, path: &str, said: Option<f64>, otherwise: f64) -> f64 {
+        said.unwrap_or_else(|| {
+            self.0.push(format!("{path}: {otherwise}"));
+            otherwise
+        })
+    }
+}
+
+/// Requests a day and at once.
+struct Load {
+    per_day: f64,
+    at_once: f64,
+    is_said: bool,
+}
+
+impl Load {
+    fn of(need: &Need, work: Workload, open: &mut Open) -> Self {
+        let said = &need.load;
+        let tokens = work.prompt_tokens + work.output_tokens;
+        let in_flight_s = 1.0 + work.output_tokens / TOKENS_PER_S;
+        let per_day = said
+            .requests_per_day
+            .or(said.requests_per_s.map(|r| r * SECONDS_PER_DAY))
+            .or(said.tokens_per_month.map(|t| t / DAYS_PER_MONTH / tokens))
+            .or(said.users.map(|u| f64::from(u) * REQUESTS_PER_USER_AND_DAY));
+        let is_said = per_day.is_some();
+        // Who names a number at once is taken to reach it at the peak.
+        let otherwise = match said.concurrency {
+            Some(c) => (f64::from(c) * SECONDS_PER_DAY / in_flight_s / PEAK).round(),
+            None => REQUESTS_PER_DAY,
+        };
+        let per_day = open.fill("load.requests_per_day", per_day, otherwise);
+        let by_day = per_day / SECONDS_PER_DAY * PEAK * in_flight_s;
+        let derived = said
+            .requests_per_s
+            .map(|r| r * in_flight_s)
+            .or(said.users.map(|u| f64::from(u) / USERS_PER_REQUEST))
+            .unwrap_or(by_day)
+            // A rate of tokens that is asked for needs the requests that ask for them.
+            .max(need.latency.tokens_per_s.map_or(0.0, |t| t / TOKENS_PER_S));
+        let derived = derived.ceil().clamp(1.0, 1e9);
+        Self {
+            per_day,
+            at_once: open.fill("load.concurrency", said.concurrency.map(f64::from), derived),
+            is_said,
+        }
     }
 }

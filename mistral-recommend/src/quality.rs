@@ -80,8 +80,6 @@ fn base(model: &CatalogModel) -> (f64, &'static str, Option<String>) {
 fn bonus(model: &CatalogModel, task: Task) -> f64 {
     let specialised = |prefixes: &[&str]| prefixes.iter().any(|p| model.id.starts_with(p));
     match task {
-        // Speech models answer texts too, and nobody takes them for it.
-        _ if model.can(Capability::AudioInput) && task != Task::Transcribe => -0.15,
         Task::Fim if model.can(Capability::Fim) => 0.10,
         Task::Code | Task::Agents if specialised(&["devstral"]) => 0.10,
         Task::Code if specialised(&["codestral"]) => 0.07,

@@ -17,6 +17,7 @@ pub(crate) fn ask(need: &Need, infeasible: bool, language: Language) -> Option<Q
     let load_open = load.users.is_none()
         && load.concurrency.is_none()
         && load.requests_per_day.is_none()
+        && load.requests_per_s.is_none()
         && load.tokens_per_month.is_none();
     let machine_open = need.hardware.is_empty() && need.hosting != Some(HostingNeed::Api);
     let (topic, english, french) = if infeasible {

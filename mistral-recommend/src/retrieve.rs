@@ -79,6 +79,15 @@ pub(crate) fn encodes(need: &Need) -> bool {
     sees(need) || matches!(need.task, Some(Task::Transcribe | Task::Speech))
 }
 
+/// Whether a model was made for speech and the job is none of it: such models answer texts too, and
+/// nobody takes them for that unless they name them.
+pub(crate) fn made_for_speech(model: &CatalogModel, need: &Need, task: Task) -> bool {
+    model.can(Capability::AudioInput)
+        && !matches!(task, Task::Transcribe | Task::Speech)
+        && !need.capabilities.contains(&Capability::AudioInput)
+        && !need.models.contains(&model.id)
+}
+
 /// The machines of a need, or those on offer when it names none.
 pub(crate) fn machines(
     need: &Need,
@@ -136,6 +145,7 @@ fn runtimes(device: &Device) -> &'static [Runtime] {
     match (device.kind, device.vendor.as_str()) {
         (DeviceKind::Cpu, _) => &[Runtime::LlamaServer, Runtime::MistralInfer, Runtime::Ollama],
         (DeviceKind::Unified, _) => &[Runtime::LlamaServer, Runtime::Mlx, Runtime::Ollama],
+        (DeviceKind::Edge, "NVIDIA") => &[Runtime::Vllm, Runtime::LlamaServer, Runtime::Ollama],
         (DeviceKind::Edge, _) => &[Runtime::LlamaServer, Runtime::Ollama],
         (DeviceKind::Tpu, _) => &[Runtime::Vllm],
         (DeviceKind::Npu, "Intel") => &[Runtime::Vllm],

@@ -90,8 +90,12 @@ pub struct ServingCoefficients {
 pub struct LocalCoefficients {
     /// Share of memory bandwidth.
     pub bandwidth: f64,
-    /// Share of the dense 16-bit rate.
+    /// Share of the dense 16-bit rate, on NVIDIA's devices and where there is one maker.
     pub compute: f64,
+    /// The same on other makers' devices.
+    pub compute_other: f64,
+    /// The same for models with experts.
+    pub compute_moe: f64,
     /// Seconds a layer and step: its operations are started one by one.
     pub layer_s: f64,
 }
@@ -119,7 +123,7 @@ impl Coefficients {
         })
     }
 
-    pub(super) fn shares(&self, device: &Device, class: EngineClass) -> Shares {
+    pub(super) fn shares(&self, device: &Device, class: EngineClass, moe: bool) -> Shares {
         if class == EngineClass::Serving && device.kind != DeviceKind::Cpu {
             let s = &self.serving;
             let young = matches!(device.vendor.as_str(), "AMD" | "Google" | "AWS");
@@ -139,11 +143,16 @@ impl Coefficients {
             DeviceKind::Unified => &self.local_unified,
             _ => &self.local_gpu,
         };
+        let compute = match device.vendor.as_str() {
+            _ if moe => l.compute_moe,
+            "AMD" | "Intel" => l.compute_other,
+            _ => l.compute,
+        };
         Shares {
             bandwidth: l.bandwidth,
-            compute_16: l.compute,
+            compute_16: compute,
             // Local engines multiply in 16 bits whatever the weights are stored in.
-            compute_8: l.compute,
+            compute_8: compute,
             step_s: 0.0,
             layer_s: l.layer_s,
             sequence_s: 0.0,

@@ -124,7 +124,8 @@ struct Pass {
 
 impl Setup<'_> {
     fn shares(&self) -> Shares {
-        self.coefficients.shares(self.device, self.engine)
+        let moe = self.shape.spec.moe.is_some();
+        self.coefficients.shares(self.device, self.engine, moe)
     }
 
     /// Operations a second that matrices of this precision reach on one device.

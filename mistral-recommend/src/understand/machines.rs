@@ -64,6 +64,8 @@ const DATA: &[&str] = &[
 
 /// Most devices of one kind that a need may name.
 const MOST_DEVICES: f64 = 4096.0;
+/// Devices in a large server.
+const IN_ONE_MACHINE: f64 = 8.0;
 
 /// Reads the machines; marks the amounts that belong to them as used.
 pub(super) fn machines(
@@ -78,7 +80,7 @@ pub(super) fn machines(
         let Kind::Device(name) = &piece.kind else {
             continue;
         };
-        let count = count_of(pieces, i)?;
+        let count = count_of(pieces, i, context, notes)?;
         mark_count(pieces, amounts, used, i);
         let memory = memory_after(pieces, amounts, used, i);
         let mut machine = HardwareNeed {
@@ -106,24 +108,32 @@ pub(super) fn machines(
 }
 
 /// The number before a device (`two L4`, `2x H100`, `a pair of`), or after (`L4 x2`).
-fn count_of(pieces: &[Piece], device: usize) -> Result<u32, RecommendError> {
-    let value = number_before(pieces, device)
+fn count_of(
+    pieces: &[Piece],
+    device: usize,
+    context: &Context<'_>,
+    notes: &mut Notes,
+) -> Result<u32, RecommendError> {
+    let said = number_before(pieces, device)
         .map(|(_, v)| v)
         .or_else(|| match pieces.get(device + 1)?.text.strip_prefix('x') {
             Some("") => small_number(pieces.get(device + 2)?),
             Some(digits) => digits.parse().ok(),
             None => None,
         })
-        .unwrap_or_else(|| {
-            if device > 1
+        .or_else(|| {
+            let pair = device > 1
                 && pieces[device - 1].is(&["of", "de"])
-                && pieces[device - 2].is(&["pair", "paire"])
-            {
-                2.0
-            } else {
-                1.0
-            }
+                && pieces[device - 2].is(&["pair", "paire"]);
+            pair.then_some(2.0)
         });
+    // `H100s` without a number: as many as one machine holds.
+    let text = pieces[device].text.as_str();
+    let plural = text.ends_with('s') && context.device(text).is_none();
+    let value = said.unwrap_or(if plural { IN_ONE_MACHINE } else { 1.0 });
+    if said.is_none() && plural {
+        notes.assume("hardware.count", &value.to_string());
+    }
     if !(1.0..=MOST_DEVICES).contains(&value) || value.fract() != 0.0 {
         return Err(RecommendError::OutOfRange {
             field: "hardware.count",
@@ -256,7 +266,7 @@ fn unnamed(
         slowest(context, gb.unwrap_or(16.0), |d| {
             d.kind == DeviceKind::Unified
         })
-    } else if gb.is_some() && said(CARD) && !no_card {
+    } else if gb.is_some() && !no_card && (said(CARD) || !said(COMPUTER)) {
         slowest(context, gb.unwrap_or_default(), |d| {
             d.vendor == "NVIDIA"
                 && matches!(

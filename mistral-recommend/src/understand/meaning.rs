@@ -12,6 +12,8 @@ const USD_PER_EUR: f64 = 1.15;
 const USD_PER_GBP: f64 = 1.33;
 /// Tokens of a page of text.
 const TOKENS_PER_PAGE: f64 = 600.0;
+/// Pages of the longest document; more are a pile of documents.
+const MOST_PAGES: f64 = 5000.0;
 
 const MONEY: &[&str] = &[
     "$", "€", "£", "eur", "euro", "euros", "usd", "dollar", "dollars", "bucks", "gbp", "pounds",
@@ -139,6 +141,14 @@ pub(super) fn place(
     if amount.negative {
         return Ok(false);
     }
+    let pages = matches!(unit, "page" | "pages") && period_per_month(&around).is_none();
+    if pages && amount.value <= MOST_PAGES {
+        let tokens = amount.value * TOKENS_PER_PAGE * 1.2;
+        need.context_tokens = need.context_tokens.max(Some(tokens as u32));
+        let value = format!("{tokens} (pages of {TOKENS_PER_PAGE} tokens)");
+        notes.assume("context_tokens", &value);
+        return Ok(true);
+    }
     let counts_tokens = TOKENS.contains(&unit);
     let counts_requests = REQUESTS.contains(&unit) || REQUESTS.contains(&first(&around));
     if matches!(unit, "rps" | "qps") || (counts_requests && !counts_tokens && !TIME.contains(&unit))
@@ -162,15 +172,6 @@ pub(super) fn place(
     }
     if matches!(unit, "concurrent" | "simultaneous" | "parallel") {
         need.load.concurrency = Some(count(amount.value, "load.concurrency")?);
-        return Ok(true);
-    }
-    if matches!(unit, "page") {
-        let tokens = (amount.value * TOKENS_PER_PAGE * 1.2).min(4e9);
-        need.context_tokens = need.context_tokens.max(Some(tokens as u32));
-        notes.assume(
-            "context_tokens",
-            &format!("{} (pages of {TOKENS_PER_PAGE} tokens)", tokens as u32),
-        );
         return Ok(true);
     }
     Ok(false)
@@ -426,16 +427,25 @@ fn requests(amount: &Amount, around: &Around<'_>, need: &mut Need) -> Result<boo
     let Some(period) = period else {
         return Ok(false);
     };
-    let a_day = amount.value * period.per_month() / Period::Day.per_month();
-    if !(a_day > 0.0 && a_day <= 1e12) {
-        return Err(RecommendError::OutOfRange {
-            field: "load.requests_per_day",
-            expected: "more than 0, at most 1e12",
-            found: a_day,
-        });
+    if period == Period::Second {
+        need.load.requests_per_s = Some(positive(amount.value, "load.requests_per_s")?);
+        return Ok(true);
     }
-    need.load.requests_per_day = Some(a_day);
+    let a_day = amount.value * period.per_month() / Period::Day.per_month();
+    need.load.requests_per_day = Some(positive(a_day, "load.requests_per_day")?);
     Ok(true)
+}
+
+fn positive(value: f64, field: &'static str) -> Result<f64, RecommendError> {
+    if value > 0.0 && value <= 1e12 {
+        Ok(value)
+    } else {
+        Err(RecommendError::OutOfRange {
+            field,
+            expected: "more than 0, at most 1e12",
+            found: value,
+        })
+    }
 }
 
 fn people(

@@ -52,6 +52,15 @@ fn named(run: &[Piece], before: &[Piece], context: &Context<'_>) -> Option<Kind>
     if let Some(model) = context.catalog.find(&text) {
         return Some(Kind::Model(model.id.clone()));
     }
+    // Mistral's sizes with a version are said without the maker: `Large 3`.
+    let sized = run[0].is(&["small", "medium", "large"]) && run.len() > 1;
+    if let Some(model) = context
+        .catalog
+        .find(&format!("mistral {text}"))
+        .filter(|_| sized)
+    {
+        return Some(Kind::Model(model.id.clone()));
+    }
     let device = |name: &str| context.device(name).map(|d| Kind::Device(d.name.clone()));
     let singular = text.strip_suffix('s').unwrap_or(&text);
     let kind = device(&text).or_else(|| device(singular))?;

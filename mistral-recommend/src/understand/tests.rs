@@ -45,6 +45,7 @@ fn jobs() {
             Task::Reasoning,
         ),
         ("RAG over our wiki", Task::Rag),
+        ("summarizing medical notes", Task::Summarise),
         ("résumer de longs rapports", Task::Summarise),
         ("traduction de l'anglais vers le français", Task::Translate),
         ("classify tickets by sentiment", Task::Extract),
@@ -83,6 +84,8 @@ fn machines_by_name_number_and_memory() {
             1,
             Some(16.0),
         ),
+        ("chat that fits in 24 GB", "L4", 1, None),
+        ("chat on H100s", "H100-SXM", 8, None),
         ("chat on a 24 GB GPU", "L4", 1, None),
         ("chat with 8GB VRAM card", "RTX 2080", 1, None),
         ("M4 Pro with 24 GB, coding", "Apple M4 Pro", 1, Some(24.0)),
@@ -195,8 +198,8 @@ fn load_and_context() {
         10_000.0
     ));
     assert!(close(
-        read("chat, 5 requests per second").load.requests_per_day,
-        432_000.0
+        read("chat, 5 requests per second").load.requests_per_s,
+        5.0
     ));
     assert!(close(
         read("chat, 5 million tokens a month").load.tokens_per_month,
@@ -215,6 +218,10 @@ fn load_and_context() {
     assert_eq!(
         read("chat, answers of 500 tokens").load.output_tokens,
         Some(500)
+    );
+    assert_eq!(
+        read("summarise documents of 100 pages").context_tokens,
+        Some(72_000)
     );
     assert_eq!(
         read("summarise 100k token documents").context_tokens,
@@ -261,6 +268,10 @@ fn conditions_and_wishes() {
         Some(Precision::Fp8)
     );
     assert_eq!(read("run Mixtral 8x7B on an H100").models, ["mixtral-8x7b"]);
+    assert_eq!(
+        read("chat with Large 3 on 8 H200").models,
+        ["mistral-large-3"]
+    );
     assert_eq!(
         read("chat, but not Mixtral 8x7B").excluded_models,
         ["mixtral-8x7b"]
