@@ -80,8 +80,8 @@ fn files(plan: &Plan, target: Target, root: &Path) -> Result<(), Box<dyn Error>>
         mistral_infer: Dependency::Path(library),
     };
     let files = generate(target, plan, &options)?;
-    let out = root.join("target/quickstart").join(target.name());
-    files.write(&out)?;
+    let out = Path::new("target/quickstart").join(target.name());
+    files.write(&root.join(&out))?;
     println!(
         "{} with {} in {}:",
         plan.model.id,
