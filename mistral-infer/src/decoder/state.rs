@@ -400,7 +400,8 @@ fn scratch(spec: &ModelSpec, w: &Widths, sizes: &Sizes, threads: usize) -> Scrat
     let (mla, d, dv) = match &spec.attention {
         AttentionKind::Gqa(g) => (None, g.head_dim, g.head_dim),
         AttentionKind::Mla(m) => {
-            let shape = latent_shape(m, spec.n_heads, true);
+            // The unrotated part is widest in a layer that doesn't rotate.
+            let shape = latent_shape(m, spec.n_heads, false);
             let d = m.kv_lora_rank + m.qk_rope_head_dim;
             (Some(MlaScratch::new(threads, &shape)), d, m.kv_lora_rank)
         }
