@@ -29,7 +29,7 @@ mod rope;
 
 pub use decoder::{Decoder, Disturb, LayerTrace, Trace};
 pub use indexer::Selection;
-pub use moe::{ExpertLoad, Routing, load_balancing_loss};
+pub use moe::{Routing, load_balancing_loss};
 
 use candle_core::{DType, Device, Result, Tensor};
 use mistral_core::model::{Architecture, ModelSpec};

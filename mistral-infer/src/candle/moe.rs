@@ -18,29 +18,8 @@ pub struct Routing {
     pub experts: Tensor,
     /// `[n, k]` f32, their weights; carries gradients.
     pub weights: Tensor,
-    /// How often each expert was chosen.
-    pub load: ExpertLoad,
-}
-
-/// Choices an expert, over a batch.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ExpertLoad {
-    /// Tokens that chose each expert; their sum is `tokens · k`.
+    /// Tokens that chose each expert; their sum is `n · k`.
     pub tokens_per_expert: Vec<usize>,
-}
-
-impl ExpertLoad {
-    /// The busiest expert's load over the mean: 1 is perfect balance, `experts / k` the worst.
-    /// 1 when nothing was routed.
-    #[must_use]
-    pub fn max_over_mean(&self) -> f64 {
-        let total: usize = self.tokens_per_expert.iter().sum();
-        let max = self.tokens_per_expert.iter().copied().max().unwrap_or(0);
-        if total == 0 {
-            return 1.0;
-        }
-        (max * self.tokens_per_expert.len()) as f64 / total as f64
-    }
 }
 
 /// One SwiGLU: `w2 · (silu(w1 · x) ⊙ w3 · x)` (arXiv 2002.05202).
@@ -146,14 +125,13 @@ impl Moe {
         chosen
             .iter()
             .for_each(|&e| tokens_per_expert[e as usize] += 1);
-        let load = ExpertLoad { tokens_per_expert };
         Ok((
             Routing {
                 logits,
                 scores,
                 experts,
                 weights,
-                load,
+                tokens_per_expert,
             },
             chosen,
         ))
@@ -255,7 +233,7 @@ pub fn load_balancing_loss<'a>(routings: impl IntoIterator<Item = &'a Routing>) 
     for routing in routings {
         let (n, experts) = routing.scores.dims2()?;
         let choices = (n * routing.experts.dim(1)?) as f32;
-        let counts = routing.load.tokens_per_expert.iter();
+        let counts = routing.tokens_per_expert.iter();
         let fractions: Vec<f32> = counts.map(|&c| (c * experts) as f32 / choices).collect();
         let fractions = Tensor::from_vec(fractions, experts, routing.scores.device())?;
         losses.push((routing.scores.mean(0)? * fractions)?.sum_all()?);
