@@ -8,7 +8,9 @@
 use std::ops::Range;
 
 use super::cache::HeadRows;
-use crate::linear::{Mode, Out, dots, pack_rows, packed_tile, panel, row_tile, split, tile_cols};
+use crate::linear::{
+    Mode, Out, Words, dots, pack_rows, packed_tile, panel, row_tile, split, tile_cols,
+};
 use crate::simd::{Element, Kernel, Simd, exp};
 
 /// Query rows of a block: four register tiles of the widest set.
@@ -134,7 +136,7 @@ impl<K: Element, V: Element> Block<'_, '_, K, V> {
             let row = |r: usize| queries.q[queries.at(start + r) * d..].as_ptr();
             let out = &mut self.memory.q[first * d..(first + m) * d];
             // SAFETY: every query has `d` elements, and `out` has `m` of them.
-            unsafe { pack_rows(s, m, d, row, out.as_mut_ptr()) };
+            unsafe { pack_rows(s, Words::F32, (m, d), row, out.as_mut_ptr()) };
         }
     }
 
@@ -188,7 +190,7 @@ impl<K: Element, V: Element> Block<'_, '_, K, V> {
                         cols: wide,
                         mode: Mode::Overwrite,
                     };
-                    packed_tile(s, m, d, a, (packed.add(c), used), out);
+                    packed_tile(s, m, d, a, (packed.add(c).cast_const(), used), out);
                 }
             }
         }

@@ -11,7 +11,7 @@
 use crate::cpu::SharedMut;
 use crate::error::{check_len, check_rows};
 use crate::linear::{
-    Buffers, Mode, Out, OutRows, Product, Rows, pack_rows, packed_tile, run, tile_cols,
+    Buffers, Mode, Out, OutRows, Product, Rows, Words, pack_rows, packed_tile, run, tile_cols,
 };
 use crate::simd::{Element, Kernel, Simd, dispatch};
 use crate::{Cpu, KernelError, Matrix, WeightData};
@@ -159,7 +159,7 @@ impl<E: Element> Kernel for Absorb<'_, E> {
             // task alone writes this head of `out`.
             unsafe {
                 let packed = self.packed.as_mut_ptr();
-                pack_rows(s, m, nope, |r| q(first + r).as_ptr(), packed);
+                pack_rows(s, Words::F32, (m, nope), |r| q(first + r).as_ptr(), packed);
                 for c in (0..whole).step_by(cols) {
                     let out = Out {
                         start: self.out.as_ptr().add(out_at(first) + c),
@@ -174,9 +174,9 @@ impl<E: Element> Kernel for Absorb<'_, E> {
                 let q = q(token);
                 // SAFETY: this task alone writes this head of `out`.
                 let out = unsafe { self.out.slice(out_at(token)..out_at(token) + wide) };
-                for c in whole..kv_lora {
+                for (c, out) in out.iter_mut().enumerate().take(kv_lora).skip(whole) {
                     let products = q[..nope].iter().enumerate();
-                    out[c] = products
+                    *out = products
                         .map(|(i, q)| q * self.w[i * kv_lora + c].widen())
                         .sum();
                 }
@@ -229,6 +229,7 @@ pub fn mla_project_value(
 
 fn check_matrix(op: &'static str, latent: &Latent, w: &Matrix<'_>) -> Result<(), KernelError> {
     for (parameter, found, expected, ok) in [
+        ("v", latent.v, "at least 1", latent.v > 0),
         (
             "rows of wkv_b",
             w.rows(),

@@ -66,26 +66,30 @@ pub(crate) unsafe fn dots<S: Simd, E: Element>(
                 match (whole, left) {
                     (true, 1) => block::<S, E, 4, 1>(s, (r, &a), (t, &x), cols, &put),
                     (true, 2) => block::<S, E, 4, 2>(s, (r, &a), (t, &x), cols, &put),
-                    (true, 3) => block::<S, E, 4, 3>(s, (r, &a), (t, &x), cols, &put),
-                    (true, 4) => block::<S, E, 4, 4>(s, (r, &a), (t, &x), cols, &put),
+                    (true, 3) if S::DOT_TOKENS > 2 => {
+                        block::<S, E, 4, 3>(s, (r, &a), (t, &x), cols, &put)
+                    }
+                    (true, 4) if S::DOT_TOKENS > 2 => {
+                        block::<S, E, 4, 4>(s, (r, &a), (t, &x), cols, &put)
+                    }
                     // More tokens leave registers for two rows at a time.
-                    (true, 5) => {
+                    (true, 5) if S::DOT_TOKENS > 4 => {
                         block::<S, E, 2, 5>(s, (r, &a), (t, &x), cols, &put);
                         block::<S, E, 2, 5>(s, (r + 2, &a), (t, &x), cols, &put);
                     }
-                    (true, 6) => {
+                    (true, 6) if S::DOT_TOKENS > 4 => {
                         block::<S, E, 2, 6>(s, (r, &a), (t, &x), cols, &put);
                         block::<S, E, 2, 6>(s, (r + 2, &a), (t, &x), cols, &put);
                     }
-                    (true, 7) => {
+                    (true, 7) if S::DOT_TOKENS > 4 => {
                         block::<S, E, 2, 7>(s, (r, &a), (t, &x), cols, &put);
                         block::<S, E, 2, 7>(s, (r + 2, &a), (t, &x), cols, &put);
                     }
-                    (true, _) => {
+                    (true, _) if S::DOT_TOKENS > 4 => {
                         block::<S, E, 2, 8>(s, (r, &a), (t, &x), cols, &put);
                         block::<S, E, 2, 8>(s, (r + 2, &a), (t, &x), cols, &put);
                     }
-                    (false, n) => {
+                    (_, n) => {
                         for t in t..t + n {
                             block::<S, E, 1, 1>(s, (r, &a), (t, &x), cols, &put);
                         }

@@ -5,9 +5,10 @@
 
 use std::ops::Range;
 
-use super::pack;
+use super::pack::{self, Words};
 use super::product::{OutRows, Rows};
 use super::tile::{Mode, Out, packed_tile, split, tile_cols};
+use crate::cpu::SharedMut;
 use crate::simd::{Element, Kernel, Simd};
 
 /// Steps of the inner dimension that a panel holds: with the widest tile, 32 KiB, which leaves
@@ -20,12 +21,14 @@ pub(super) const PANEL: usize = STEPS * 32;
 /// Packs one register tile of activations.
 pub(super) struct PackRows<'a> {
     pub(super) x: Rows<'a>,
+    pub(super) words: Words,
+    /// Words of a row.
     pub(super) cols: usize,
     pub(super) tile: usize,
-    /// Everything packed of this product's input, `[rows · cols]`: tiles one after the other, each
+    /// This input's packed rows, `[rows · cols]`: tiles one after the other, each
     /// `[cols][rows of the tile]`.
-    pub(super) out: crate::cpu::SharedMut<'a, f32>,
-    /// Row of `out` that this input begins at.
+    pub(super) out: SharedMut<'a, f32>,
+    /// Where they begin.
     pub(super) start: usize,
 }
 
@@ -35,19 +38,26 @@ impl Kernel for PackRows<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let (first, m) = split(self.x.count(), S::TILE_ROWS, self.tile);
-        let from = (self.start + first) * self.cols;
+        let from = self.start + first * self.cols;
+        let size = (m, self.cols);
         // SAFETY: each tile's part belongs to one task; its rows are inside `x`.
         unsafe {
-            let out = self.out.slice(from..from + m * self.cols);
-            pack::rows(s, m, self.cols, |r| self.x.row(first + r), out.as_mut_ptr());
+            let out = self.out.slice(from..from + m * self.cols).as_mut_ptr();
+            let row = |r| self.x.row(first + r);
+            // Apart, so that each loop is compiled for one kind.
+            match self.words {
+                Words::F32 => pack::rows(s, Words::F32, size, row, out),
+                Words::Bf16Pairs => pack::rows(s, Words::Bf16Pairs, size, row, out),
+            }
         }
     }
 }
 
 /// Some rows of one product, for all of its tokens.
 pub(super) struct GemmRows<'a, E> {
-    /// `[.., cols]`
-    pub(super) w: &'a [E],
+    /// Start of the weights, rows of `cols` elements.
+    pub(super) w: *const E,
+    /// Words of a row: of weights, and of packed activations.
     pub(super) cols: usize,
     pub(super) rows: Range<usize>,
     /// `[tokens · cols]`, as [`PackRows`] leaves it.
@@ -61,37 +71,70 @@ pub(super) struct GemmRows<'a, E> {
 impl<E: Element> Kernel for GemmRows<'_, E> {
     type Out = ();
 
+    /// # Safety of the blocks inside
+    /// Who makes a `GemmRows` has weights of at least `rows.end` rows behind `w`.
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let (cols, tokens) = (self.cols, self.tokens);
         let width = tile_cols::<S>();
         let tiles = tokens.div_ceil(S::TILE_ROWS);
-        assert!(self.rows.end * cols <= self.w.len() && self.packed.len() == tokens * cols);
-        assert!(self.panel.len() >= STEPS * width);
+        assert!(self.packed.len() == tokens * cols && self.panel.len() >= STEPS * width);
         let panel = self.panel.as_mut_ptr();
         for k0 in (0..cols).step_by(STEPS) {
             let steps = STEPS.min(cols - k0);
             let mode = if k0 == 0 { Mode::Overwrite } else { Mode::Add };
             for r0 in self.rows.clone().step_by(width) {
                 let rows = width.min(self.rows.end - r0);
-                // SAFETY: rows and columns are inside `w`, a panel of `steps` is inside `panel`,
-                // tiles are inside `packed`, and this task alone writes these columns of `y`.
+                let w = self.w.wrapping_add(r0 * cols + k0);
+                // SAFETY: rows and columns are inside the weights, a panel of `steps` is inside
+                // `panel`.
                 unsafe {
-                    let w = self.w.as_ptr().add(r0 * cols + k0);
-                    pack::panel(s, |r| w.add(r * cols), (rows, steps), width, panel);
-                    for i in 0..tiles {
-                        let (first, m) = split(tokens, S::TILE_ROWS, i);
+                    let row = |r: usize| w.wrapping_add(r * cols);
+                    pack::panel(s, row, (rows, steps), width, panel);
+                }
+                let next = if r0 + width < self.rows.end {
+                    w.wrapping_add(width * cols)
+                } else {
+                    self.w.wrapping_add(self.rows.start * cols + k0 + STEPS)
+                };
+                for i in 0..tiles {
+                    prefetch_rows(
+                        s,
+                        (next, cols),
+                        (width * i / tiles, width * (i + 1) / tiles),
+                    );
+                    let (first, m) = split(tokens, S::TILE_ROWS, i);
+                    let out = Out {
+                        start: self.y.at(first, r0),
+                        stride: self.y.stride(),
+                        cols: rows,
+                        mode,
+                    };
+                    // SAFETY: tiles are inside `packed`, and this task alone writes these columns
+                    // of `y`.
+                    unsafe {
                         let a = self.packed.as_ptr().add(first * cols + k0 * m);
-                        let out = Out {
-                            start: self.y.at(first, r0),
-                            stride: self.y.stride(),
-                            cols: rows,
-                            mode,
-                        };
-                        packed_tile(s, m, steps, a, (panel, width), out);
+                        packed_tile(s, m, steps, a, (panel.cast_const(), width), out);
                     }
                 }
             }
+        }
+    }
+}
+
+/// Asks for the next panel's rows while tiles of this one are worked on: they lie too far apart
+/// for the processor to guess them.
+#[inline(always)]
+fn prefetch_rows<S: Simd, E: Element>(
+    s: S,
+    (next, cols): (*const E, usize),
+    (first, end): (usize, usize),
+) {
+    let bytes = STEPS.min(cols) * size_of::<E>();
+    for r in first..end {
+        let row = next.wrapping_add(r * cols).cast::<u8>();
+        for line in (0..bytes).step_by(64) {
+            s.prefetch(row.wrapping_add(line));
         }
     }
 }

@@ -7,7 +7,7 @@ mod product;
 mod tile;
 
 pub(crate) use dot::dots;
-pub(crate) use pack::{panel, rows as pack_rows};
+pub(crate) use pack::{Words, panel, rows as pack_rows};
 pub(crate) use product::{Buffers, OutRows, Product, Rows, run};
 pub(crate) use tile::{Mode, Out, packed_tile, row_tile, split, tile_cols};
 
@@ -44,9 +44,9 @@ impl LinearScratch {
 
 /// `y [t, rows] = x [t, cols] · Wᵀ`, where `t` follows from `x`.
 ///
-/// Activations are f32 and sums are accumulated in f32. For bf16 weights and many tokens, a
-/// processor with bf16 dot products rounds the activations to bf16 first (relative error of a
-/// product below 2⁻⁸; sums stay f32).
+/// Activations are f32 and sums are accumulated in f32. Only [`Isa::Avx512Bf16`](crate::Isa), for
+/// bf16 weights and many tokens, rounds activations to bf16 first (relative error of a product at
+/// most 2⁻⁸).
 ///
 /// # Errors
 /// When a length doesn't fit the matrix, or the scratch was made for fewer columns or threads.

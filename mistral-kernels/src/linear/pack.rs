@@ -2,7 +2,7 @@
 
 #![expect(unsafe_code, reason = "transposes read and write through pointers")]
 
-use crate::simd::{Element, Simd};
+use crate::simd::{Element, Simd, pair};
 
 /// Copies `rows` rows (at most `width`) of `cols` elements as `[cols][width]` f32; missing rows
 /// become zeros.
@@ -40,7 +40,8 @@ pub(crate) unsafe fn panel<S: Simd, E: Element>(
             for c in whole..cols {
                 for r in 0..S::LANES {
                     let v = if r < here {
-                        (*row(first + r).add(c)).widen()
+                        // A row of pairs may begin between two words.
+                        row(first + r).add(c).read_unaligned().widen()
                     } else {
                         0.0
                     };
@@ -51,15 +52,35 @@ pub(crate) unsafe fn panel<S: Simd, E: Element>(
     }
 }
 
-/// Copies `m` rows of `cols` f32 as `[cols][m]`, `m` at most the lanes.
+/// What the words of packed rows are.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Words {
+    /// Numbers.
+    F32,
+    /// Two numbers each, rounded to bf16.
+    Bf16Pairs,
+}
+
+impl Words {
+    /// Words of a row; pairs need an even number of columns.
+    pub(crate) fn of(self, cols: usize) -> usize {
+        match self {
+            Self::F32 => cols,
+            Self::Bf16Pairs => cols / 2,
+        }
+    }
+}
+
+/// Copies `m` rows of `cols` words, made of f32, as `[cols][m]`, `m` at most the lanes.
 ///
 /// # Safety
-/// `row(r)` is valid for reading `cols` elements for `r < m`, `out` for writing `cols · m`.
+/// `row(r)` is valid for reading the numbers of `cols` words for `r < m`, `out` for writing
+/// `cols · m`.
 #[inline(always)]
 pub(crate) unsafe fn rows<S: Simd>(
     s: S,
-    m: usize,
-    cols: usize,
+    words: Words,
+    (m, cols): (usize, usize),
     row: impl Fn(usize) -> *const f32,
     out: *mut f32,
 ) {
@@ -73,14 +94,20 @@ pub(crate) unsafe fn rows<S: Simd>(
         for c in (0..whole).step_by(S::LANES) {
             let mut block = [s.splat(0.0); 16];
             for (r, vector) in block[..m].iter_mut().enumerate() {
-                *vector = s.load(row(r).add(c));
+                *vector = match words {
+                    Words::F32 => s.load(row(r).add(c)),
+                    Words::Bf16Pairs => s.load_pairs(row(r).add(2 * c)),
+                };
             }
             s.transpose(&block, out.add(c * m), m);
         }
         for r in 0..m {
             let row = row(r);
             for c in whole..cols {
-                *out.add(c * m + r) = *row.add(c);
+                *out.add(c * m + r) = match words {
+                    Words::F32 => *row.add(c),
+                    Words::Bf16Pairs => pair(*row.add(2 * c), *row.add(2 * c + 1)),
+                };
             }
         }
     }

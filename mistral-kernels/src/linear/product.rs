@@ -4,14 +4,17 @@
 
 use std::ops::Range;
 
+use half::bf16;
+
 use super::dot::DotRows;
 use super::gemm::{GemmRows, PANEL, PackRows};
+use super::pack::Words;
 use crate::cpu::SharedMut;
-use crate::simd::{Element, Simd, dispatch};
+use crate::simd::{Element, Simd, dispatch, dispatch_pairs, has_pairs};
 use crate::{Cpu, Matrix, WeightData};
 
 /// Up to this many tokens weights are read as they lie, above it they are packed first.
-const FEW: usize = 8;
+const FEW: usize = 16;
 
 /// Rows of f32, one a token, maybe picked out of a larger set.
 #[derive(Clone, Copy)]
@@ -144,7 +147,8 @@ pub(crate) fn run<'a>(
 ) {
     assert!(cpu.threads() <= buffers.threads);
     let packed = SharedMut::new(&mut buffers.packed);
-    pack_inputs(cpu, count, product, brings_input, packed);
+    let words = words(cpu, count, product);
+    pack_inputs(cpu, (count, words), product, brings_input, packed);
     let work: usize = (0..count).map(|i| macs(&product(i))).sum();
     let grain = Grain::new(cpu, work);
     let blocks = |p: &Product<'_>| p.w.rows().div_ceil(grain.rows(p));
@@ -164,12 +168,31 @@ pub(crate) fn run<'a>(
         let rows = block * n..p.w.rows().min((block + 1) * n);
         // SAFETY: a thread's panel is its own.
         let panel = unsafe { panels.slice(thread * PANEL..(thread + 1) * PANEL) };
+        let task = Task {
+            p,
+            rows,
+            words,
+            packed,
+            panel,
+        };
         match p.w.data() {
-            WeightData::F32(w) => rows_of(cpu, w, &p, rows, packed, panel),
-            WeightData::F16(w) => rows_of(cpu, w, &p, rows, packed, panel),
-            WeightData::Bf16(w) => rows_of(cpu, w, &p, rows, packed, panel),
+            WeightData::F32(w) => task.run(cpu, w),
+            WeightData::F16(w) => task.run(cpu, w),
+            WeightData::Bf16(w) if words == Words::Bf16Pairs => task.run_pairs(cpu, w),
+            WeightData::Bf16(w) => task.run(cpu, w),
         }
     });
+}
+
+/// How activations are packed: as pairs only if all weights are bf16, since some may share them.
+fn words<'a>(cpu: &Cpu, count: usize, product: &dyn Fn(usize) -> Product<'a>) -> Words {
+    let suits =
+        |w: Matrix<'_>| matches!(w.data(), WeightData::Bf16(_)) && w.cols().is_multiple_of(2);
+    if has_pairs(cpu.live()) && (0..count).all(|i| suits(product(i).w)) {
+        Words::Bf16Pairs
+    } else {
+        Words::F32
+    }
 }
 
 fn macs(p: &Product<'_>) -> usize {
@@ -186,7 +209,7 @@ impl Grain {
     fn new(cpu: &Cpu, work: usize) -> Self {
         // Below this a second thread costs more than it brings; the upper end keeps the tail of
         // a fork-join short.
-        let even = work / (cpu.threads() * 6).max(1);
+        let even = work / (cpu.threads() * 8);
         let work = if cpu.threads() == 1 {
             work
         } else {
@@ -204,7 +227,7 @@ impl Grain {
 
 fn pack_inputs<'a>(
     cpu: &Cpu,
-    count: usize,
+    (count, words): (usize, Words),
     product: &(dyn Fn(usize) -> Product<'a> + Sync),
     brings_input: &(dyn Fn(usize) -> bool + Sync),
     packed: SharedMut<'_, f32>,
@@ -229,12 +252,16 @@ fn pack_inputs<'a>(
         let p = product(i);
         let pack = PackRows {
             x: p.x,
-            cols: p.w.cols(),
+            words,
+            cols: words.of(p.w.cols()),
             tile,
             out: packed,
-            start: p.packed_row,
+            start: p.packed_row * p.w.cols(),
         };
-        dispatch(cpu.live(), pack);
+        match words {
+            Words::F32 => dispatch(cpu.live(), pack),
+            Words::Bf16Pairs => dispatch_pairs(cpu.live(), pack),
+        }
     });
 }
 
@@ -250,43 +277,57 @@ impl crate::simd::Kernel for TileRows {
     }
 }
 
-fn rows_of<'a, E: Element>(
-    cpu: &Cpu,
-    w: &'a [E],
-    p: &Product<'a>,
+/// Some rows of one product.
+struct Task<'a> {
+    p: Product<'a>,
     rows: Range<usize>,
+    words: Words,
     packed: SharedMut<'a, f32>,
     panel: &'a mut [f32],
-) {
-    let (cols, tokens) = (p.w.cols(), p.x.count());
-    if tokens <= FEW {
-        let (x, y) = (p.x, p.y);
-        dispatch(
-            cpu.live(),
-            DotRows {
-                w,
-                cols,
-                rows,
-                x,
-                y,
-            },
-        );
-        return;
+}
+
+impl<'a> Task<'a> {
+    fn run<E: Element>(self, cpu: &Cpu, w: &'a [E]) {
+        if self.p.x.count() <= FEW {
+            let (cols, rows) = (self.p.w.cols(), self.rows);
+            let (x, y) = (self.p.x, self.p.y);
+            dispatch(
+                cpu.live(),
+                DotRows {
+                    w,
+                    cols,
+                    rows,
+                    x,
+                    y,
+                },
+            );
+        } else {
+            dispatch(cpu.live(), self.gemm(w.as_ptr()));
+        }
     }
-    let start = p.packed_row * cols;
-    // SAFETY: packing has ended, so that everybody only reads.
-    let packed = unsafe { packed.read(start..start + tokens * cols) };
-    let y = p.y;
-    dispatch(
-        cpu.live(),
+
+    fn run_pairs(self, cpu: &Cpu, w: &'a [bf16]) {
+        if self.p.x.count() <= FEW {
+            self.run(cpu, w);
+        } else {
+            dispatch_pairs(cpu.live(), self.gemm(w.as_ptr().cast::<f32>()));
+        }
+    }
+
+    /// The product over words of weights and packed activations.
+    fn gemm<E>(self, w: *const E) -> GemmRows<'a, E> {
+        let (cols, tokens) = (self.words.of(self.p.w.cols()), self.p.x.count());
+        let start = self.p.packed_row * self.p.w.cols();
+        // SAFETY: packing has ended, so that everybody only reads.
+        let packed = unsafe { self.packed.read(start..start + tokens * cols) };
         GemmRows {
             w,
             cols,
-            rows,
+            rows: self.rows,
             packed,
             tokens,
-            y,
-            panel,
-        },
-    );
+            y: self.p.y,
+            panel: self.panel,
+        }
+    }
 }

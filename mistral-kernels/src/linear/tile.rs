@@ -117,19 +117,28 @@ pub(crate) unsafe fn packed_tile<S: Simd, E: Element>(
 ) {
     // SAFETY: the same contract.
     unsafe {
-        match m.min(S::TILE_ROWS) {
+        // Which rows exist is known when a set's code is made: no others are compiled.
+        if S::TILE_ROWS > 6 && m > 6 {
+            return match m {
+                7 => tile::<S, E, 7, 1, 7>(s, k, a, b, out),
+                8 => tile::<S, E, 8, 1, 8>(s, k, a, b, out),
+                9 => tile::<S, E, 9, 1, 9>(s, k, a, b, out),
+                10 => tile::<S, E, 10, 1, 10>(s, k, a, b, out),
+                11 => tile::<S, E, 11, 1, 11>(s, k, a, b, out),
+                _ => tile::<S, E, 12, 1, 12>(s, k, a, b, out),
+            };
+        }
+        if S::TILE_ROWS > 3 && m > 3 {
+            return match m {
+                4 => tile::<S, E, 4, 1, 4>(s, k, a, b, out),
+                5 => tile::<S, E, 5, 1, 5>(s, k, a, b, out),
+                _ => tile::<S, E, 6, 1, 6>(s, k, a, b, out),
+            };
+        }
+        match m {
             1 => tile::<S, E, 1, 1, 1>(s, k, a, b, out),
             2 => tile::<S, E, 2, 1, 2>(s, k, a, b, out),
-            3 => tile::<S, E, 3, 1, 3>(s, k, a, b, out),
-            4 => tile::<S, E, 4, 1, 4>(s, k, a, b, out),
-            5 => tile::<S, E, 5, 1, 5>(s, k, a, b, out),
-            6 => tile::<S, E, 6, 1, 6>(s, k, a, b, out),
-            7 => tile::<S, E, 7, 1, 7>(s, k, a, b, out),
-            8 => tile::<S, E, 8, 1, 8>(s, k, a, b, out),
-            9 => tile::<S, E, 9, 1, 9>(s, k, a, b, out),
-            10 => tile::<S, E, 10, 1, 10>(s, k, a, b, out),
-            11 => tile::<S, E, 11, 1, 11>(s, k, a, b, out),
-            _ => tile::<S, E, 12, 1, 12>(s, k, a, b, out),
+            _ => tile::<S, E, 3, 1, 3>(s, k, a, b, out),
         }
     }
 }
@@ -150,19 +159,28 @@ pub(crate) unsafe fn row_tile<S: Simd, E: Element, const AM: usize>(
 ) {
     // SAFETY: the same contract.
     unsafe {
-        match m.min(S::TILE_ROWS) {
+        // Which rows exist is known when a set's code is made: no others are compiled.
+        if S::TILE_ROWS > 6 && m > 6 {
+            return match m {
+                7 => tile::<S, E, 7, AM, 1>(s, k, a, b, out),
+                8 => tile::<S, E, 8, AM, 1>(s, k, a, b, out),
+                9 => tile::<S, E, 9, AM, 1>(s, k, a, b, out),
+                10 => tile::<S, E, 10, AM, 1>(s, k, a, b, out),
+                11 => tile::<S, E, 11, AM, 1>(s, k, a, b, out),
+                _ => tile::<S, E, 12, AM, 1>(s, k, a, b, out),
+            };
+        }
+        if S::TILE_ROWS > 3 && m > 3 {
+            return match m {
+                4 => tile::<S, E, 4, AM, 1>(s, k, a, b, out),
+                5 => tile::<S, E, 5, AM, 1>(s, k, a, b, out),
+                _ => tile::<S, E, 6, AM, 1>(s, k, a, b, out),
+            };
+        }
+        match m {
             1 => tile::<S, E, 1, AM, 1>(s, k, a, b, out),
             2 => tile::<S, E, 2, AM, 1>(s, k, a, b, out),
-            3 => tile::<S, E, 3, AM, 1>(s, k, a, b, out),
-            4 => tile::<S, E, 4, AM, 1>(s, k, a, b, out),
-            5 => tile::<S, E, 5, AM, 1>(s, k, a, b, out),
-            6 => tile::<S, E, 6, AM, 1>(s, k, a, b, out),
-            7 => tile::<S, E, 7, AM, 1>(s, k, a, b, out),
-            8 => tile::<S, E, 8, AM, 1>(s, k, a, b, out),
-            9 => tile::<S, E, 9, AM, 1>(s, k, a, b, out),
-            10 => tile::<S, E, 10, AM, 1>(s, k, a, b, out),
-            11 => tile::<S, E, 11, AM, 1>(s, k, a, b, out),
-            _ => tile::<S, E, 12, AM, 1>(s, k, a, b, out),
+            _ => tile::<S, E, 3, AM, 1>(s, k, a, b, out),
         }
     }
 }

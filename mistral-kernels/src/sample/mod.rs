@@ -3,6 +3,8 @@
 mod rng;
 
 use crate::KernelError;
+use crate::cpu::Live;
+use crate::simd::{Kernel, Simd, dispatch, exp, row};
 use rng::Rng;
 
 /// How a token is chosen. The default is greedy: temperature 0 and nothing else.
@@ -107,6 +109,7 @@ pub struct Sampler {
     sampling: Sampling,
     rng: Rng,
     candidates: Vec<Candidate>,
+    weights: Vec<f32>,
     previous: Vec<u32>,
 }
 
@@ -129,6 +132,7 @@ impl Sampler {
             sampling,
             rng: Rng::new(seed),
             candidates: Vec::new(),
+            weights: Vec::new(),
             previous: Vec::new(),
         })
     }
@@ -219,30 +223,28 @@ impl Sampler {
     /// Leaves in `candidates` what may be drawn, with weights.
     fn filter(&mut self, logits: &[f32]) -> Result<(), KernelError> {
         let s = self.sampling;
-        let highest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        let highest = logits[argmax(logits)? as usize];
+        self.weights.clear();
+        self.weights.resize(logits.len(), 0.0);
+        // At most 0 before the exponential, so that no temperature overflows upwards.
+        let soften = Soften {
+            logits,
+            highest,
+            temperature: s.temperature,
+            out: &mut self.weights,
+        };
+        dispatch(Live::best(), soften);
         let candidates = &mut self.candidates;
         candidates.clear();
-        candidates.extend(logits.iter().enumerate().filter_map(|(id, &l)| {
-            let candidate = Candidate {
-                id: id as u32,
-                // At most 0, so that no temperature overflows upwards.
-                logit: (l - highest) / s.temperature,
-                weight: 0.0,
-            };
-            (l > f32::NEG_INFINITY).then_some(candidate)
+        let pairs = logits.iter().zip(&self.weights).enumerate();
+        candidates.extend(pairs.filter_map(|(id, (&logit, &weight))| {
+            let id = id as u32;
+            (weight > 0.0).then_some(Candidate { id, logit, weight })
         }));
         if s.top_k > 0 && s.top_k < candidates.len() {
             candidates.select_nth_unstable_by(s.top_k - 1, |a, b| b.logit.total_cmp(&a.logit));
             let last = candidates[s.top_k - 1].logit;
             candidates.retain(|c| c.logit >= last);
-        }
-        if candidates.is_empty() {
-            return Err(KernelError::NoCandidate {
-                vocab_size: logits.len(),
-            });
-        }
-        for c in candidates.iter_mut() {
-            c.weight = c.logit.exp();
         }
         if s.top_p < 1.0 {
             nucleus(candidates, s.top_p);
@@ -280,28 +282,73 @@ fn nucleus(candidates: &mut Vec<Candidate>, top_p: f32) {
     }
 }
 
-fn check_logits(logits: &[f32]) -> Result<(), KernelError> {
-    match logits
-        .iter()
-        .position(|v| v.is_nan() || *v == f32::INFINITY)
-    {
-        None => Ok(()),
-        Some(id) => Err(KernelError::NonFiniteLogit {
-            id,
-            value: logits[id],
-        }),
+/// `e^((logit - highest) / temperature)`.
+struct Soften<'a> {
+    logits: &'a [f32],
+    highest: f32,
+    temperature: f32,
+    out: &'a mut [f32],
+}
+
+impl Kernel for Soften<'_> {
+    type Out = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let (highest, temperature) = (s.splat(self.highest), s.splat(self.temperature));
+        row::map2(s, self.out, self.logits, self.logits, |l, _| {
+            exp(s, s.div(s.sub(l, highest), temperature))
+        });
     }
 }
 
+fn check_logits(logits: &[f32]) -> Result<(), KernelError> {
+    // NaN isn't below infinity either. Counting is a loop that the compiler vectorises.
+    let bad = |chunk: &[f32]| -> u32 {
+        let finite = |v: &f32| *v < f32::INFINITY;
+        chunk.iter().map(|v| u32::from(!finite(v))).sum()
+    };
+    let Some(chunk) = logits.chunks(CHUNK).position(|chunk| bad(chunk) > 0) else {
+        return Ok(());
+    };
+    let first = (chunk * CHUNK..logits.len()).find(|&id| bad(&logits[id..=id]) > 0);
+    let id = first.unwrap_or(chunk * CHUNK);
+    Err(KernelError::NonFiniteLogit {
+        id,
+        value: logits[id],
+    })
+}
+
+/// Logits that are looked at together before one of them is.
+const CHUNK: usize = 512;
+
+/// The highest logit's id, the lowest of a tie.
 fn argmax(logits: &[f32]) -> Result<u32, KernelError> {
-    let mut best: Option<(usize, f32)> = None;
-    for (id, &l) in logits.iter().enumerate() {
-        if l > best.map_or(f32::NEG_INFINITY, |(_, b)| b) {
-            best = Some((id, l));
+    let mut best = (0, f32::NEG_INFINITY);
+    for (i, chunk) in logits.chunks(CHUNK).enumerate() {
+        let highest = highest(chunk);
+        if highest > best.1 {
+            let at = chunk.iter().position(|&l| l == highest).unwrap_or(0);
+            best = (i * CHUNK + at, highest);
         }
     }
-    best.map(|(id, _)| id as u32)
-        .ok_or(KernelError::NoCandidate {
+    if best.1 == f32::NEG_INFINITY {
+        return Err(KernelError::NoCandidate {
             vocab_size: logits.len(),
-        })
+        });
+    }
+    Ok(best.0 as u32)
+}
+
+/// In lanes, which the compiler turns into vectors.
+fn highest(logits: &[f32]) -> f32 {
+    let mut lanes = [f32::NEG_INFINITY; 16];
+    let (whole, rest) = logits.as_chunks::<16>();
+    for chunk in whole {
+        for (lane, l) in lanes.iter_mut().zip(chunk) {
+            *lane = if l > lane { *l } else { *lane };
+        }
+    }
+    let all = lanes.iter().chain(rest);
+    all.fold(f32::NEG_INFINITY, |m, &l| if l > m { l } else { m })
 }

@@ -10,6 +10,17 @@ use super::{Kernel, Simd};
 #[derive(Clone, Copy)]
 pub(super) struct Avx512(());
 
+impl Avx512 {
+    /// For sets that contain this one.
+    ///
+    /// # Safety
+    /// The caller runs with the set enabled.
+    #[inline(always)]
+    pub(super) unsafe fn enabled() -> Self {
+        Self(())
+    }
+}
+
 /// Runs a kernel with the set enabled.
 ///
 /// # Safety

@@ -12,6 +12,8 @@
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+#[cfg(target_arch = "x86_64")]
+mod avx512bf16;
 mod element;
 mod math;
 mod portable;
@@ -69,6 +71,25 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     /// # Safety
     /// As [`Simd::load`].
     unsafe fn load_f16(self, p: *const half::f16) -> Self::F;
+    /// Twice `LANES` elements rounded to bf16, two in a lane.
+    ///
+    /// # Safety
+    /// `p` is valid for reading that many, at any alignment.
+    #[inline(always)]
+    unsafe fn load_pairs(self, p: *const f32) -> Self::F {
+        let mut words = [0.0f32; 16];
+        for (i, word) in words.iter_mut().enumerate().take(Self::LANES) {
+            // SAFETY: by this function's contract.
+            *word = unsafe {
+                pair(
+                    p.add(2 * i).read_unaligned(),
+                    p.add(2 * i + 1).read_unaligned(),
+                )
+            };
+        }
+        // SAFETY: `words` holds a vector of every set.
+        unsafe { self.load(words.as_ptr()) }
+    }
     /// # Safety
     /// `p` is valid for writing `LANES` elements, at any alignment.
     unsafe fn store(self, p: *mut f32, v: Self::F);
@@ -80,6 +101,13 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     unsafe fn transpose(self, rows: &[Self::F; 16], out: *mut f32, stride: usize);
     /// Asks for a cache line; any address is allowed.
     fn prefetch(self, p: *const u8);
+}
+
+/// Two numbers rounded to bf16 in one word, the first in its lower half.
+#[inline(always)]
+pub(crate) fn pair(low: f32, high: f32) -> f32 {
+    let bits = |v| u32::from(half::bf16::from_f32(v).to_bits());
+    f32::from_bits(bits(low) | bits(high) << 16)
 }
 
 /// Work that is compiled once for each instruction set. Implementations of `run` are
@@ -104,6 +132,24 @@ pub(crate) fn dispatch<K: Kernel>(live: Live, kernel: K) -> K::Out {
         }
         _ => kernel.run(portable::Portable),
     }
+}
+
+/// Whether [`dispatch_pairs`] has a set to run on.
+pub(crate) fn has_pairs(live: Live) -> bool {
+    live.isa() == crate::Isa::Avx512Bf16
+}
+
+/// Runs a kernel whose factors are pairs of bf16: its `mul_add` adds up the products of a pair.
+///
+/// # Panics
+/// When [`has_pairs`] doesn't hold.
+pub(crate) fn dispatch_pairs<K: Kernel>(live: Live, kernel: K) -> K::Out {
+    assert!(has_pairs(live), "asked for before");
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: `Live` is only made after detection.
+    return unsafe { avx512bf16::run_pairs(kernel) };
+    #[cfg(not(target_arch = "x86_64"))]
+    kernel.run(portable::Portable)
 }
 
 #[cfg(test)]
