@@ -7,7 +7,6 @@ use mistral_core::need::Task;
 use mistral_core::plan::{
     KvPrecision, Limits, Memory, ModelRef, Placement, Plan, Runtime, Sampling, Serve, TokenizerMode,
 };
-use mistral_core::reason::Reason;
 use mistral_core::recommendation::{Choice, Recommendation};
 
 use crate::demand::Demand;
@@ -41,8 +40,7 @@ pub fn plan(
         return Err(no_plan("the API needs no deployment"));
     };
     let repository = model
-        .repository
-        .as_ref()
+        .repository_for(precision)
         .ok_or_else(|| no_plan("its weights are not published"))?;
     let device = context
         .device(name)
@@ -50,31 +48,21 @@ pub fn plan(
             field: "device",
             name: name.chars().take(64).collect(),
         })?;
-    let demand = Demand::of(&recommendation.need);
-    let mut reasons = choice.reasons.clone();
-    reasons.push(
-        Reason::new("repository")
-            .fact("repository", repository.value.as_str())
-            .source(&repository.source),
-    );
     let task = recommendation.need.task.unwrap_or(Task::Chat);
     let tools = wants(recommendation, Capability::Tools) || task == Task::Agents;
+    // Dimensions that no document confirms are good for sizes, not for a plan.
+    let confirmed = model.config.as_ref().is_some_and(|c| !c.unverified);
     Ok(Plan {
         schema: Plan::SCHEMA,
         model: ModelRef {
             id: model.id.clone(),
-            hf_repo: Some(repository.value.clone()),
+            hf_repo: Some(repository.to_owned()),
             revision: None,
             file: None,
             local_path: None,
             gated: model.gated,
         },
-        // Dimensions that no document confirms are good for sizes, not for a plan.
-        spec: model
-            .config
-            .as_ref()
-            .filter(|c| !c.unverified)
-            .and_then(|_| model.spec().ok().flatten()),
+        spec: confirmed.then(|| model.spec().ok().flatten()).flatten(),
         precision,
         kv_precision: KvPrecision::Auto,
         runtime,
@@ -85,13 +73,7 @@ pub fn plan(
             pipeline_parallel: 1,
             threads: None,
         },
-        limits: Limits {
-            context_tokens: choice.context_tokens,
-            concurrency: choice.concurrency,
-            max_batch_tokens: None,
-            max_output_tokens: Some((demand.work.output_tokens * 4.0) as u32)
-                .map(|t| t.min(choice.context_tokens)),
-        },
+        limits: limits(recommendation, choice),
         serve: Serve {
             served_name: Some(model.id.clone()),
             ..Serve::default()
@@ -101,8 +83,19 @@ pub fn plan(
         tools: tools && model.can(Capability::Tools),
         reasoning: model.can(Capability::Reasoning),
         memory: memory(model, choice, device, precision, context),
-        reasons,
+        reasons: choice.reasons.clone(),
     })
+}
+
+fn limits(recommendation: &Recommendation, choice: &Choice) -> Limits {
+    // Four times the usual answer leaves room for long ones without letting one run away.
+    let longest = Demand::of(&recommendation.need).work.output_tokens * 4.0;
+    Limits {
+        context_tokens: choice.context_tokens,
+        concurrency: choice.concurrency,
+        max_batch_tokens: None,
+        max_output_tokens: Some((longest as u32).min(choice.context_tokens)),
+    }
 }
 
 fn wants(recommendation: &Recommendation, capability: Capability) -> bool {

@@ -203,18 +203,18 @@ fn precisions(model: &CatalogModel, device: &Device, runtime: Runtime) -> Vec<Pr
                     Precision::F16
                 });
             }
-            // Written down on the fly where the device computes in it; released in it everywhere
-            // that has the weight-only kernels (compute capability 8).
-            let weight_only = device.compute_capability.is_none_or(|c| c >= 8.0);
+            // Written down on the fly where the device computes in it; released in it also where
+            // there are weight-only kernels (compute capability 8).
+            let weight_only = device.compute_capability.is_some_and(|c| c >= 8.0);
             if device.tera_ops.fp8.is_some() || (native == Precision::Fp8 && weight_only) {
                 list.push(Precision::Fp8);
             }
-            let released = model.other_precisions.iter().flat_map(|o| &o.value);
-            list.extend(
-                released
-                    .copied()
-                    .filter(|p| *p != Precision::Nvfp4 || weight_only),
-            );
+            let released = model.other_weights.iter().flat_map(|o| &o.value);
+            for p in released.map(|w| w.precision).filter(|_| weight_only) {
+                if !list.contains(&p) {
+                    list.push(p);
+                }
+            }
             list
         }
     }

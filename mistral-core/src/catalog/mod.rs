@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
 pub use crate::sourced::Sourced;
-pub use model::{ApiPrice, Benchmark, CatalogModel, ParameterCounts, Status};
+pub use model::{ApiPrice, Benchmark, CatalogModel, ParameterCounts, Status, Weights};
 
 /// What is wrong with a catalogue's data.
 #[derive(Debug, thiserror::Error)]

@@ -55,8 +55,8 @@ pub struct CatalogModel {
     pub encoder_parameters: Option<Sourced<u64>>,
     /// Precision of the released weights.
     pub native_precision: Option<Sourced<Precision>>,
-    /// Other precisions that Mistral released weights in.
-    pub other_precisions: Option<Sourced<Vec<Precision>>>,
+    /// Weights that Mistral released in other precisions.
+    pub other_weights: Option<Sourced<Vec<Weights>>>,
     /// The fields of its `config.json` that decide sizes and numbers.
     pub config: Option<Sourced<Value>>,
     /// Id of a model whose dimensions stand in where its own aren't published.
@@ -64,6 +64,16 @@ pub struct CatalogModel {
     /// Scores from 0 to 1.
     #[serde(default)]
     pub benchmarks: Vec<Benchmark>,
+}
+
+/// Released weights.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Weights {
+    /// How they are stored.
+    pub precision: Precision,
+    /// Their hub repository.
+    pub repository: String,
 }
 
 /// Where a model stands in its life at the API.
@@ -166,6 +176,17 @@ impl CatalogModel {
     #[must_use]
     pub fn can(&self, capability: Capability) -> bool {
         self.capabilities.value.contains(&capability)
+    }
+
+    /// The hub repository to load for a precision: the one that is stored so, else the one to run.
+    #[must_use]
+    pub fn repository_for(&self, precision: Precision) -> Option<&str> {
+        let other = self.other_weights.iter().flat_map(|o| &o.value);
+        other
+            .filter(|w| w.precision == precision)
+            .map(|w| w.repository.as_str())
+            .next()
+            .or(self.repository.as_ref().map(|r| r.value.as_str()))
     }
 
     /// Whether its weights can be downloaded.

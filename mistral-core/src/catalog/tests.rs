@@ -92,6 +92,14 @@ fn facts_that_decide() {
             .map(|p| p.value),
         Some(Precision::Fp8)
     );
+    assert_eq!(
+        get("mistral-small-4").repository_for(Precision::Nvfp4),
+        Some("mistralai/Mistral-Small-4-119B-2603-NVFP4")
+    );
+    assert_eq!(
+        get("mistral-small-4").repository_for(Precision::Fp8),
+        Some("mistralai/Mistral-Small-4-119B-2603")
+    );
     assert!(get("codestral-22b").can(Capability::Fim));
     assert!(!get("codestral-22b").is_served("2026-11-23"));
     assert!(get("mistral-nemo-12b").is_served("2026-07-01"));

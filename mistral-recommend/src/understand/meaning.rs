@@ -235,80 +235,82 @@ fn money(
     Ok(())
 }
 
+/// Words that make a time the whole answer's.
+const WHOLE: &[&str] = &[
+    "answer",
+    "answers",
+    "complete",
+    "completes",
+    "full",
+    "entire",
+    "whole",
+    "finish",
+    "finished",
+    "done",
+    "entiere",
+    "totale",
+    "total",
+];
+/// Words that make a time a limit on the wait.
+const WAIT: &[&str] = &[
+    "latency",
+    "latence",
+    "respond",
+    "responds",
+    "response",
+    "responses",
+    "reply",
+    "replies",
+    "reponse",
+    "reponses",
+    "repondre",
+    "repond",
+    "start",
+    "under",
+    "below",
+    "within",
+    "less",
+    "than",
+    "moins",
+    "sous",
+    "max",
+    "maximum",
+    "<",
+    "wait",
+    "attente",
+    "p95",
+    "p99",
+    "p50",
+    "fast",
+    "delai",
+    "first",
+    "premier",
+    "inferieure",
+    "at",
+    "most",
+];
+
 fn time(amount: &Amount, around: &Around<'_>, need: &mut Need) -> bool {
     let ms = match amount.unit.as_str() {
         "ms" | "millisecond" | "milliseconds" | "millisecondes" => amount.value,
         "minute" | "minutes" | "min" => amount.value * 60e3,
         _ => amount.value * 1e3,
     };
-    let limit = |old: Option<f64>| Some(old.map_or(ms, |o| o.min(ms)));
     let latency = &mut need.latency;
     let token = around.has(&["token", "jeton", "tokens"]);
-    let whole = [
-        "answer",
-        "answers",
-        "complete",
-        "full",
-        "entire",
-        "whole",
-        "finish",
-        "finished",
-        "done",
-        "complete",
-        "completes",
-        "entiere",
-        "totale",
-        "total",
-    ];
-    if around.has(&["ttft"]) || token && around.has(&["first", "premier", "1st"]) {
-        latency.ttft_ms = limit(latency.ttft_ms);
-    } else if around.has(&["tpot", "itl"])
-        || token && around.has(&["per", "par", "between", "entre", "each", "/"])
-    {
-        latency.tpot_ms = limit(latency.tpot_ms);
-    } else if around.has(&whole) {
-        latency.answer_ms = limit(latency.answer_ms);
-    } else if around.has(&[
-        "latency",
-        "latence",
-        "respond",
-        "responds",
-        "response",
-        "responses",
-        "reply",
-        "replies",
-        "reponse",
-        "reponses",
-        "repondre",
-        "repond",
-        "start",
-        "under",
-        "below",
-        "within",
-        "less",
-        "than",
-        "moins",
-        "sous",
-        "max",
-        "maximum",
-        "<",
-        "wait",
-        "attente",
-        "p95",
-        "p99",
-        "p50",
-        "fast",
-        "delai",
-        "first",
-        "premier",
-        "inferieure",
-        "at",
-        "most",
-    ]) {
-        latency.ttft_ms = limit(latency.ttft_ms);
+    let each = around.has(&["per", "par", "between", "entre", "each", "/"]);
+    let place = if around.has(&["ttft"]) || token && around.has(&["first", "premier", "1st"]) {
+        &mut latency.ttft_ms
+    } else if around.has(&["tpot", "itl"]) || token && each {
+        &mut latency.tpot_ms
+    } else if around.has(WHOLE) {
+        &mut latency.answer_ms
+    } else if around.has(WAIT) {
+        &mut latency.ttft_ms
     } else {
         return false;
-    }
+    };
+    *place = Some(place.map_or(ms, |old| old.min(ms)));
     true
 }
 

@@ -8,6 +8,7 @@ mod machines;
 mod meaning;
 mod names;
 mod pieces;
+mod vocabulary;
 mod words;
 
 use std::collections::BTreeSet;
