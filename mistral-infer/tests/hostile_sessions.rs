@@ -1,7 +1,6 @@
 //! Sessions that are asked for what can't be: prompts that don't fit, limits of zero or without
 //! bounds, weights that aren't numbers.
 
-#[allow(dead_code, reason = "each test program uses its part of the support")]
 mod support;
 
 use std::path::Path;

@@ -3,7 +3,6 @@
 //!
 //! Every row names the error that it expects; all of them are found in bounded time and memory.
 
-#[allow(dead_code, reason = "each test program uses its part of the support")]
 mod support;
 
 use std::collections::BTreeMap;

@@ -1,7 +1,6 @@
 //! What must hold for any weights and any tokens, whatever the architecture: a cache changes
 //! nothing, nor do pieces, nor neighbours; one expert is a dense layer.
 
-#[allow(dead_code, reason = "each test program uses its part of the support")]
 mod support;
 
 use mistral_core::model::ModelSpec;
@@ -263,7 +262,7 @@ fn rename(dir: &std::path::Path, names: &dyn Fn(&str) -> Vec<(String, String)>) 
     let new: Vec<(String, String)> = file
         .names()
         .into_iter()
-        .flat_map(|name| names(name))
+        .flat_map(names)
         .collect();
     let views = new.iter().map(|(name, source)| {
         let tensor = file.tensor(source).expect("a tensor of the model");

@@ -1,6 +1,6 @@
 //! The decoder once more, as a differentiable candle module.
 //!
-//! [`Decoder`] covers every architecture that [`ModelSpec`](mistral_core::model::ModelSpec)
+//! [`Decoder`] covers every architecture that `ModelSpec`
 //! describes, in plain candle operations, so that gradients reach the parameters. It shares no
 //! arithmetic with the decoder that generates text: training uses this one, and the fixtures hold
 //! both equal. It keeps no cache: [`Decoder::forward`] takes whole sequences.

@@ -2,7 +2,7 @@
 //!
 //! A [`Checkpoint`] reads Hugging Face folders (`model.safetensors`, shards with their index),
 //! Mistral folders (`consolidated*.safetensors`) and single files, and gives any tensor by the
-//! canonical name of [`blueprint`](crate::blueprint), whatever the file calls it. Nothing is
+//! canonical name of [`blueprint`], whatever the file calls it. Nothing is
 //! allocated from a header's claims: data stays in the mapped file.
 
 mod file;

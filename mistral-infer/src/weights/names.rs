@@ -89,10 +89,10 @@ fn whole(name: String) -> Candidate {
 fn native(canonical: &str) -> Vec<Candidate> {
     let mut out = vec![whole(canonical.to_owned())];
     // Mixtral's files keep router and experts below `feed_forward`.
-    if let Some((layer, rest)) = split_layer(canonical) {
-        if rest.starts_with("experts.") || rest.starts_with("gate.") {
-            out.push(whole(format!("layers.{layer}.feed_forward.{rest}")));
-        }
+    if let Some((layer, rest)) = split_layer(canonical)
+        && (rest.starts_with("experts.") || rest.starts_with("gate."))
+    {
+        out.push(whole(format!("layers.{layer}.feed_forward.{rest}")));
     }
     out
 }
