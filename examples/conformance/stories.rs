@@ -17,6 +17,9 @@ use crate::report::{Checks, Row, Tolerance, chain};
 use crate::scores::log_softmax;
 use crate::tensors::Tensors;
 
+/// One kind of comparison of a case.
+type Part<'a> = dyn Fn(&mut Checks) -> Result<(), Box<dyn Error>> + 'a;
+
 /// `expected.json`.
 #[derive(Debug, Deserialize)]
 struct Expected {
@@ -60,7 +63,7 @@ const PERPLEXITY: f64 = 1e-3;
 /// Runs the model, the description in Mistral's form, and the tokenizers.
 pub(crate) fn run(context: &Context, name: &str, folder: &Path) -> Vec<Row> {
     let mut rows = Vec::new();
-    let mut row = |suffix: &str, run: &dyn Fn(&mut Checks) -> Result<(), Box<dyn Error>>| {
+    let mut row = |suffix: &str, run: &Part| {
         let mut checks = Checks::default();
         if let Err(error) = run(&mut checks) {
             checks.fail(chain(error.as_ref()));

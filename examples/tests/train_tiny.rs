@@ -62,7 +62,7 @@ fn a_continued_run_equals_a_whole_one_and_its_files_load() {
     let spec = mistral_core::model::ModelSpec::from_hf_config(&config).expect("a supported model");
     let checkpoint = Checkpoint::open(&out, WeightStorage::Mapped).expect("weights");
     checkpoint.check(&spec).expect("every tensor and no other");
-    let tokenizer = mistral_infer::Tokenizer::from_file(&out.join("tokenizer.json"));
+    let tokenizer = mistral_infer::Tokenizer::from_file(out.join("tokenizer.json"));
     let tokenizer = tokenizer.expect("a tokenizer");
     let ids = tokenizer.encode("my lord, \u{e9}t\u{e9}").expect("ids");
     assert_eq!(

@@ -259,11 +259,7 @@ fn rename(dir: &std::path::Path, names: &dyn Fn(&str) -> Vec<(String, String)>) 
     let path = dir.join("consolidated.safetensors");
     let bytes = std::fs::read(&path).expect("what was written");
     let file = SafeTensors::deserialize(&bytes).expect("a sound file");
-    let new: Vec<(String, String)> = file
-        .names()
-        .into_iter()
-        .flat_map(names)
-        .collect();
+    let new: Vec<(String, String)> = file.names().into_iter().flat_map(names).collect();
     let views = new.iter().map(|(name, source)| {
         let tensor = file.tensor(source).expect("a tensor of the model");
         let view = TensorView::new(Dtype::F32, tensor.shape().to_vec(), tensor.data());
