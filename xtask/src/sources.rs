@@ -32,6 +32,9 @@ const UNFINISHED: &[&str] = &[
     concat!("unimplemented", "!("),
 ];
 
+/// What a library never does: it returns errors, and its callers talk to people.
+const NOT_IN_LIBRARIES: &[&str] = &[".unwrap()", "panic!(", "println!(", "process::exit"];
+
 /// Every file that git tracks or would track.
 pub(crate) fn check(root: &Path) -> Result<Vec<String>, String> {
     let mut findings = Vec::new();
@@ -96,6 +99,12 @@ fn check_text(name: &str, text: &str) -> Vec<String> {
     let code = is_code(name);
     let rust = name.ends_with(".rs");
     let lines: Vec<&str> = text.lines().collect();
+    let tests = lines.iter().position(|line| line.contains("#[cfg(test)]"));
+    let library_lines = if is_library(name) {
+        tests.unwrap_or(lines.len())
+    } else {
+        0
+    };
     for (index, line) in lines.iter().enumerate() {
         let mut found = |what: String| findings.push(format!("{name}:{}: {what}", index + 1));
         for word in FORBIDDEN.iter().filter(|word| line.contains(**word)) {
@@ -104,6 +113,11 @@ fn check_text(name: &str, text: &str) -> Vec<String> {
         if code {
             for mark in UNFINISHED.iter().filter(|mark| has_word(line, mark)) {
                 found(format!("unfinished ({mark})"));
+            }
+        }
+        if index < library_lines && !line.trim_start().starts_with("//") {
+            for word in NOT_IN_LIBRARIES.iter().filter(|word| line.contains(**word)) {
+                found(format!("{word} in a library"));
             }
         }
         if rust {
@@ -143,6 +157,15 @@ fn is_code(name: &str) -> bool {
         ".rs", ".py", ".sh", ".cu", ".wgsl", ".toml", ".jinja", ".j2",
     ];
     endings.iter().any(|ending| name.ends_with(ending)) || name.starts_with(".ci/")
+}
+
+/// Source of a library crate that is no test.
+fn is_library(name: &str) -> bool {
+    let source = name.starts_with("mistral-") && name.contains("/src/") && name.ends_with(".rs");
+    let server = name.starts_with("mistral-codegen/server/");
+    let test =
+        name.ends_with("/tests.rs") || name.contains("/tests/") || name.contains("/testkit/");
+    source && !server && !test
 }
 
 fn has_word(line: &str, word: &str) -> bool {
