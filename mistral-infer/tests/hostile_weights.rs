@@ -16,6 +16,9 @@ use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 use serde_json::{Value, json};
 
+/// What is wrong, and how a folder is made so.
+type Spoil = (&'static str, fn(&Path));
+
 /// More than any row takes on a busy machine, less than work that a header's claims would cause.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -93,7 +96,7 @@ fn weight_files_that_break_their_format() {
     fn refused(error: &InferError) -> bool {
         matches!(error, InferError::Safetensors { path, .. } if path.ends_with(WEIGHTS))
     }
-    let rows: &[(&'static str, fn(&Path))] = &[
+    let rows: &[Spoil] = &[
         ("empty file", |dir| put(dir, WEIGHTS, [])),
         ("shorter than a length", |dir| put(dir, WEIGHTS, [1, 0, 0])),
         ("length without a header", |dir| raw(dir, Some(64), "", 0)),
