@@ -78,6 +78,15 @@ pub enum Tools {
     None,
 }
 
+/// Tokens that divide an answer, where the model's format has them. They have no text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Markers {
+    /// Begins tool calls, which go on to the answer's end.
+    pub calls: Option<u32>,
+    /// Begins and ends the model's thoughts.
+    pub thought: Option<(u32, u32)>,
+}
+
 /// A tool that the model wants called.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ToolCall {
@@ -116,11 +125,11 @@ pub trait Backend: Send + Sync + 'static {
     /// How many token ids there are.
     fn vocabulary(&self) -> usize;
 
-    /// The token that begins tool calls, for a model whose format has one.
-    fn tool_token(&self) -> Option<u32>;
+    /// The tokens that divide an answer.
+    fn markers(&self) -> Markers;
 
-    /// The calls in `tokens`, the first of which is [`tool_token`](Self::tool_token); `None` when
-    /// they aren't calls in the model's format.
+    /// The calls in `tokens`, the first of which is [`Markers::calls`]; `None` when they aren't
+    /// calls in the model's format.
     fn tool_calls(&self, tokens: &[u32]) -> Option<Vec<ToolCall>>;
 
     /// Answers jobs, on a thread of its own, until `next` gives none. A job is answered by pieces

@@ -6,7 +6,7 @@ use axum::body::{Body, Bytes};
 use axum::http::Response;
 use serde_json::{Map, Value, json};
 
-use crate::answer::{Answer, Rest};
+use crate::answer::{Answer, Part, Rest};
 use crate::backend::{Finish, ToolCall, Tools};
 use crate::error::ApiError;
 use crate::fields::Fields;
@@ -36,6 +36,7 @@ pub async fn answer(
         created: http::now_s(),
         answer: Some(Answer::new(Arc::clone(&app.backend), tools)),
         content: String::new(),
+        thoughts: String::new(),
         calls: Vec::new(),
         finish: "stop",
     };
@@ -91,6 +92,7 @@ struct Chat {
     /// Until the answer ends.
     answer: Option<Answer>,
     content: String,
+    thoughts: String,
     calls: Vec<Value>,
     finish: &'static str,
 }
@@ -130,8 +132,14 @@ impl Shape for Chat {
     }
 
     fn piece(&mut self, token: u32, text: String) -> Option<Value> {
-        let text = self.answer.as_mut()?.piece(token, text);
-        self.text(text)
+        match self.answer.as_mut()?.piece(token, text) {
+            Part::Text(text) => self.text(text),
+            Part::Thought(text) if text.is_empty() => None,
+            Part::Thought(text) => {
+                self.thoughts.push_str(&text);
+                Some(self.delta(json!({"reasoning_content": text}), None))
+            }
+        }
     }
 
     fn closing(&mut self, finish: Finish) -> Vec<Value> {
@@ -167,6 +175,9 @@ impl Shape for Chat {
 
     fn whole(&mut self, usage: Value) -> Value {
         let mut message = json!({"role": "assistant", "content": self.content, "refusal": null});
+        if !self.thoughts.is_empty() {
+            message["reasoning_content"] = json!(self.thoughts);
+        }
         if !self.calls.is_empty() {
             if self.content.is_empty() {
                 message["content"] = Value::Null;

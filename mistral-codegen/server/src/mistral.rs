@@ -11,9 +11,10 @@ use mistral_infer::{
     Tokenizer,
 };
 
-use crate::backend::{Backend, Event, Finish, Job, Sampling, ToolCall, Tools};
+use crate::backend::{Backend, Event, Finish, Job, Markers, Sampling, ToolCall, Tools};
 use crate::error::ApiError;
 use crate::generation::late;
+use crate::options::random;
 use crate::plan;
 use crate::settings::Settings;
 
@@ -196,13 +197,23 @@ impl Backend for Mistral {
         self.model.spec().vocab_size
     }
 
-    fn tool_token(&self) -> Option<u32> {
-        self.model.tokenizer()?.control_token("[TOOL_CALLS]").ok()
+    fn markers(&self) -> Markers {
+        let id = |name| self.model.tokenizer()?.control_token(name).ok();
+        Markers {
+            calls: id("[TOOL_CALLS]"),
+            thought: id("[THINK]").zip(id("[/THINK]")),
+        }
     }
 
     fn tool_calls(&self, tokens: &[u32]) -> Option<Vec<ToolCall>> {
-        let _ = tokens;
-        None
+        // Formats without ids of their own get them from the number.
+        let reply = self.model.tokenizer()?.parse_reply(tokens, random()).ok()?;
+        let calls = reply.tool_calls.into_iter().map(|call| ToolCall {
+            id: call.id,
+            name: call.function.name,
+            arguments: call.function.arguments,
+        });
+        Some(calls.collect())
     }
 
     fn work(&self, next: &mut dyn FnMut() -> Option<Job>) {

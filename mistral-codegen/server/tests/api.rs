@@ -91,6 +91,25 @@ fn streams() {
 }
 
 #[test]
+fn thoughts() {
+    let server = Server::start();
+    let whole = json_of(server.post(CHAT, &chat("<well>yes", &[])));
+    assert_eq!(whole["choices"][0]["message"]["content"], "yes");
+    // The scripted model has text for its markers; a real one has none.
+    assert_eq!(
+        whole["choices"][0]["message"]["reasoning_content"],
+        "<well>"
+    );
+    let (_, body) = server.post(CHAT, &chat("<well>yes", &[("stream", json!(true))]));
+    let chunks = events(&body);
+    let thought = chunks
+        .iter()
+        .filter(|c| c.contains("reasoning_content"))
+        .count();
+    assert_eq!(thought, 6, "{body}");
+}
+
+#[test]
 fn tool_calls() {
     let server = Server::start();
     let tools = json!([{"type": "function", "function": {"name": "count", "parameters": {}}}]);

@@ -8,7 +8,7 @@
 //! | `compose.yaml` | `check-jsonschema` with the Compose specification that it brings along |
 //! | `*.json` | a JSON parser (built in) |
 //! | `*.rs` | `rustfmt --check` |
-//! | `Cargo.toml` | `cargo check --all-targets --offline` |
+//! | `Cargo.toml` | `cargo build --release --all-targets`, which downloads crates only when some are missing |
 //!
 //! The files are checked in a copy of their own, by child processes with a time limit, a cleared
 //! environment, no shell and, where `prlimit` is installed, limits on memory and file sizes. No

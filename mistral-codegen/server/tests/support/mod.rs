@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use mistral_server::backend::{Backend, Event, Finish, Job, ToolCall, Tools};
+use mistral_server::backend::{Backend, Event, Finish, Job, Markers, ToolCall, Tools};
 use mistral_server::connections;
 use mistral_server::error::ApiError;
 use mistral_server::http::{App, router};
@@ -26,7 +26,7 @@ pub const CONTEXT: usize = 64;
 const TOOL_TOKEN: u32 = 1;
 
 /// Repeats its prompt a byte at a time. A prompt with `call` calls a tool when tools are offered;
-/// one with `slow` never ends by itself.
+/// one with `slow` never ends by itself; what stands between `<` and `>` is thought.
 #[derive(Default)]
 pub struct Script {
     /// Set when a slow answer was given up.
@@ -60,8 +60,12 @@ impl Backend for Script {
         258
     }
 
-    fn tool_token(&self) -> Option<u32> {
-        Some(TOOL_TOKEN)
+    fn markers(&self) -> Markers {
+        let token = |byte: u8| u32::from(byte) + 2;
+        Markers {
+            calls: Some(TOOL_TOKEN),
+            thought: Some((token(b'<'), token(b'>'))),
+        }
     }
 
     fn tool_calls(&self, tokens: &[u32]) -> Option<Vec<ToolCall>> {

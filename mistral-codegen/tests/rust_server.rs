@@ -1,0 +1,465 @@
+//! The generated Rust project is compiled, started and asked, by its own tests, by a real OpenAI
+//! client and by clients that mean no good.
+
+mod support;
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+use mistral_codegen::{Dependency, Options, Plan, Target, generate};
+use serde_json::{Value, json};
+
+const KEY: &str = "a key of the test: 'quoted' $HOME";
+const KEY_VARIABLE: &str = "CODEGEN_TEST_KEY";
+const NAME: &str = "Le modèle \"d'essai\" $(id)";
+
+fn plan(changes: &[(&str, Value)]) -> Plan {
+    let mut plan = json!({
+        "schema": 1,
+        "model": {"id": "test", "local_path": "model"},
+        "precision": "f32",
+        "runtime": "mistral-infer",
+        "placement": {"device": "cpu", "count": 1, "tensor_parallel": 1, "threads": 2},
+        "limits": {"context_tokens": 256, "concurrency": 2},
+        "serve": {
+            "bind": "127.0.0.1", "port": 8000, "api_key_env": KEY_VARIABLE, "served_name": NAME,
+        },
+        "tools": true,
+    });
+    for (pointer, value) in changes {
+        let (parent, name) = pointer.rsplit_once('/').expect("a pointer begins with /");
+        plan.pointer_mut(parent).expect("the parent exists")[name] = value.clone();
+    }
+    serde_json::from_value(plan).expect("a plan")
+}
+
+fn workspace() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+fn options() -> Options {
+    let path = workspace()
+        .join("mistral-infer")
+        .canonicalize()
+        .expect("the crate is there");
+    Options {
+        mistral_infer: Dependency::Path(path),
+    }
+}
+
+/// A cargo command in the project, on the versions and in the folder of this workspace's build, so
+/// that dependencies are compiled once.
+fn cargo(project: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO"));
+    // This program lies in the folder of its profile's dependencies.
+    let own = std::env::current_exe().expect("this program has a path");
+    let target = own.ancestors().nth(3).expect("target/profile/deps/program");
+    command
+        .args(arguments)
+        .args(["--offline", "--color", "never"])
+        .current_dir(project);
+    command.env("CARGO_TARGET_DIR", target).stdin(Stdio::null());
+    command
+}
+
+fn succeeds(mut command: Command) {
+    let output = command.output().expect("cargo starts");
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(
+        output.status.success(),
+        "{command:?}\n{text}{}",
+        String::from_utf8_lossy(&output.stdout)
+    );
+}
+
+/// The project and its program, made and compiled once.
+fn built() -> &'static (tempfile::TempDir, PathBuf) {
+    static BUILT: OnceLock<(tempfile::TempDir, PathBuf)> = OnceLock::new();
+    BUILT.get_or_init(|| {
+        let folder = tempfile::tempdir().expect("a folder");
+        let files = generate(Target::Rust, &plan(&[]), &options()).expect("made");
+        files.write(folder.path()).expect("written");
+        let lock = workspace().join("Cargo.lock");
+        std::fs::copy(lock, folder.path().join("Cargo.lock")).expect("copied");
+        succeeds(cargo(folder.path(), &["build", "--release"]));
+        let own = std::env::current_exe().expect("this program has a path");
+        let target = own.ancestors().nth(3).expect("target/profile/deps/program");
+        let program = folder.path().join("mistral-server");
+        std::fs::copy(target.join("release/mistral-server"), &program).expect("copied");
+        (folder, program)
+    })
+}
+
+/// A started server, ended on drop.
+struct Server {
+    child: Child,
+    address: String,
+}
+
+impl Server {
+    fn start(model: &Path) -> Self {
+        let mut child = Command::new(&built().1)
+            .envs([
+                ("PORT", "0"),
+                ("BODY_SECONDS", "1"),
+                ("HEADER_SECONDS", "1"),
+            ])
+            .env(KEY_VARIABLE, KEY)
+            .env("MODEL_PATH", model)
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("starts");
+        let mut lines = BufReader::new(child.stderr.take().expect("piped")).lines();
+        let mut said = Vec::new();
+        let address = loop {
+            let Some(Ok(line)) = lines.next() else {
+                panic!("ended: {said:?}")
+            };
+            if let Some(address) = line.strip_prefix("listening on http://") {
+                break address.to_owned();
+            }
+            said.push(line);
+        };
+        // What it says later must not fill the pipe.
+        std::thread::spawn(move || lines.for_each(drop));
+        Self { child, address }
+    }
+
+    /// Sends bytes and reads until the server closes; the status and everything that came.
+    fn send(&self, bytes: &[u8]) -> (u16, String) {
+        let mut socket = TcpStream::connect(&self.address).expect("connects");
+        socket
+            .set_read_timeout(Some(Duration::from_secs(20)))
+            .expect("sets");
+        // A server may refuse before it has read everything.
+        let _ = socket.write_all(bytes);
+        let mut answer = Vec::new();
+        let _ = socket.read_to_end(&mut answer);
+        let text = String::from_utf8_lossy(&answer).into_owned();
+        let status = text
+            .split(' ')
+            .nth(1)
+            .and_then(|status| status.parse().ok());
+        (status.unwrap_or(0), text)
+    }
+
+    fn post(&self, key: &str, body: &str) -> (u16, String) {
+        let length = body.len();
+        let head = format!(
+            "POST /v1/completions HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\
+             authorization: Bearer {key}\r\ncontent-length: {length}\r\n\r\n"
+        );
+        self.send(&[head.as_bytes(), body.as_bytes()].concat())
+    }
+
+    fn metrics(&self) -> String {
+        self.send(b"GET /metrics HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n")
+            .1
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A Python that has the client: the one that is named, else the first of the path.
+fn python() -> Option<String> {
+    let named = std::env::var("MISTRAL_OPENAI_PYTHON").ok();
+    let python = named.unwrap_or_else(|| "python3".to_owned());
+    let mut command = Command::new(&python);
+    command.args(["-c", "import openai"]).stderr(Stdio::null());
+    command
+        .status()
+        .is_ok_and(|status| status.success())
+        .then_some(python)
+}
+
+#[test]
+fn the_project_passes_its_own_tests() {
+    succeeds(cargo(built().0.path(), &["test", "--release"]));
+}
+
+#[test]
+fn an_openai_client_is_answered() {
+    let Some(python) = python() else {
+        println!(
+            "skipped: no python3 with the openai package, and MISTRAL_OPENAI_PYTHON is not set"
+        );
+        return;
+    };
+    let folder = tempfile::tempdir().expect("a folder");
+    support::write_model(folder.path());
+    let server = Server::start(folder.path());
+    let alphabet: String = "defghijklmnopqrstuvwxyzabcdefghijk"
+        .chars()
+        .take(30)
+        .collect();
+    let known = json!({"reply": support::REPLY.concat(), "alphabet": alphabet});
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/openai_client.py");
+    let output = Command::new(python)
+        .arg(script)
+        .args([
+            &format!("http://{}/v1", server.address),
+            KEY,
+            NAME,
+            &known.to_string(),
+        ])
+        .output()
+        .expect("python starts");
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(
+        said.trim(),
+        "ok",
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let page = server.metrics();
+    assert!(page.contains("requests_running 0\n"), "{page}");
+}
+
+#[test]
+fn hostile_clients_are_refused_by_name() {
+    let folder = tempfile::tempdir().expect("a folder");
+    support::write_model(folder.path());
+    let server = Server::start(folder.path());
+    let rows = [
+        (KEY, "x".repeat(1 << 20), 413, "body_too_large"),
+        (KEY, "{\"prompt\": ".to_owned(), 400, "invalid_json"),
+        (KEY, "[".repeat(60_000), 400, "invalid_json"),
+        (KEY, "\u{0}\u{1}".to_owned(), 400, "invalid_json"),
+        (
+            "",
+            json!({"prompt": "a"}).to_string(),
+            401,
+            "invalid_api_key",
+        ),
+        (
+            "wrong",
+            json!({"prompt": "a"}).to_string(),
+            401,
+            "invalid_api_key",
+        ),
+        (
+            KEY,
+            json!({"prompt": "a".repeat(300)}).to_string(),
+            400,
+            "context_length_exceeded",
+        ),
+        (
+            KEY,
+            json!({"prompt": [u32::MAX]}).to_string(),
+            400,
+            "token ids below",
+        ),
+        (
+            KEY,
+            json!({"prompt": [9999]}).to_string(),
+            400,
+            "token ids below",
+        ),
+        (KEY, json!({"prompt": []}).to_string(), 400, "invalid_value"),
+        (
+            KEY,
+            json!({"prompt": "a", "stop": vec!["b"; 100]}).to_string(),
+            400,
+            "stop",
+        ),
+        (
+            KEY,
+            json!({"prompt": "a", "seed": 1e300}).to_string(),
+            400,
+            "seed",
+        ),
+    ];
+    let mut failures = Vec::new();
+    for (key, body, status, part) in &rows {
+        let found = server.post(key, body);
+        if found.0 != *status || !found.1.contains(part) {
+            failures.push(format!(
+                "{body:.60}: expected {status} {part}, found {found:?}"
+            ));
+        }
+    }
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+
+    let start = Instant::now();
+    let late = format!(
+        "POST /v1/completions HTTP/1.1\r\nhost: a\r\nauthorization: Bearer {KEY}\r\n\
+         connection: close\r\ncontent-length: 50\r\n\r\n{{\"prompt\""
+    );
+    let (status, text) = server.send(late.as_bytes());
+    assert_eq!(
+        (status, text.contains("body_timeout")),
+        (408, true),
+        "{text}"
+    );
+    server.send(b"POST /v1/completions HTTP/1.1\r\nhost: ");
+    assert!(
+        start.elapsed() < Duration::from_secs(15),
+        "slow clients are cut off"
+    );
+
+    // After all that it still answers, and an answer whose client has left is given up.
+    let endless = json!({"prompt": "abc", "stream": true}).to_string();
+    let length = endless.len();
+    let mut gone = TcpStream::connect(&server.address).expect("connects");
+    write!(
+        gone,
+        "POST /v1/completions HTTP/1.1\r\nhost: a\r\nauthorization: Bearer {KEY}\r\n\
+         content-length: {length}\r\n\r\n{endless}"
+    )
+    .expect("sends");
+    gone.read_exact(&mut [0; 32]).expect("begins");
+    drop(gone);
+    let (status, text) = server.post(KEY, &json!({"prompt": "a", "max_tokens": 3}).to_string());
+    assert_eq!((status, text.contains("\"bcd\"")), (200, true), "{text}");
+}
+
+#[test]
+fn the_model_of_this_repository_is_served() {
+    let model = workspace().join("assets/tiny-mixtral");
+    if !model.join("model.safetensors").is_file() {
+        println!("skipped: no model in assets/tiny-mixtral");
+        return;
+    }
+    let mut server = Server::start(&model);
+    let ask = |body: Value| {
+        let (status, text) = server.post(KEY, &body.to_string());
+        assert_eq!(status, 200, "{text}");
+        let body = text.split_once("\r\n\r\n").expect("a head").1;
+        serde_json::from_str::<Value>(body).expect("JSON")
+    };
+    let body = json!({"prompt": "KING HENRY:\n", "temperature": 0, "max_tokens": 40});
+    let (once, again) = (ask(body.clone()), ask(body));
+    assert_eq!(
+        once["choices"], again["choices"],
+        "the cache of the first changes nothing"
+    );
+    assert_eq!(once["usage"]["completion_tokens"], 40);
+    assert!(
+        once["choices"][0]["text"]
+            .as_str()
+            .is_some_and(|text| text.len() > 40),
+        "{once}"
+    );
+
+    // Asked to end, it does so in peace.
+    let pid = server.child.id().to_string();
+    if Command::new("kill")
+        .args(["-TERM", &pid])
+        .status()
+        .is_ok_and(|status| status.success())
+    {
+        assert!(server.child.wait().expect("waits").success());
+    }
+}
+
+#[test]
+fn the_start_is_refused_without_what_it_needs() {
+    let program = &built().1;
+    let rows: &[(&[(&str, &str)], &str)] = &[
+        (&[], "set CODEGEN_TEST_KEY"),
+        (&[(KEY_VARIABLE, "")], "set CODEGEN_TEST_KEY"),
+        (
+            &[(KEY_VARIABLE, "k"), ("MODEL_PATH", "no such folder")],
+            "no such folder",
+        ),
+        (
+            &[(KEY_VARIABLE, "k"), ("PORT", "99999")],
+            "PORT: expected u16",
+        ),
+        (&[(KEY_VARIABLE, "k"), ("HOST", "a; b")], "HOST: expected"),
+    ];
+    for (variables, part) in rows {
+        let output = Command::new(program)
+            .env_clear()
+            .envs(variables.iter().copied())
+            .output()
+            .expect("starts");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(
+            !output.status.success() && said.contains(part),
+            "{variables:?}: {said}"
+        );
+    }
+}
+
+#[test]
+fn plans_that_the_server_can_not_keep_are_refused_by_name() {
+    let rows = [
+        ("/precision", json!("q4_k_m"), "precision is q4_k_m"),
+        ("/tokenizer", json!("gguf"), "precision"),
+        ("/limits/context_tokens", json!(0), "limits.context_tokens"),
+        ("/limits/concurrency", json!(0), "limits.concurrency"),
+        ("/placement/threads", json!(0), "placement.threads"),
+        ("/model/local_path", json!("a\nb"), "model.local_path"),
+        (
+            "/sampling",
+            json!({"temperature": 3.0, "top_p": 1.0}),
+            "sampling.temperature",
+        ),
+        (
+            "/sampling",
+            json!({"temperature": 1.0, "top_p": 0.0}),
+            "sampling.top_p",
+        ),
+        (
+            "/serve/served_name",
+            json!("a\u{1b}[0m"),
+            "serve.served_name",
+        ),
+    ];
+    for (field, value, part) in rows {
+        let error = generate(Target::Rust, &plan(&[(field, value.clone())]), &options());
+        let text = error.expect_err(field).to_string();
+        assert!(text.contains(part), "{field} = {value}: {text}");
+    }
+}
+
+/// Hostile and long names keep `plan.rs` formatted and mean themselves.
+#[test]
+fn constants_are_formatted() {
+    if Command::new("rustfmt").arg("--version").output().is_err() {
+        println!("skipped: no rustfmt");
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let names = ["é\u{202e}\"\\'{}".to_owned(), "'".repeat(7)];
+    let lengths = (50..110).map(|length| "x".repeat(length));
+    for name in lengths.chain(names) {
+        let changes = [
+            ("/serve/served_name", json!(name)),
+            ("/model/local_path", json!(name)),
+        ];
+        let files = generate(Target::Rust, &plan(&changes), &options()).expect("made");
+        let text = &files.get("src/plan.rs").expect("plan.rs").contents;
+        let path = folder.path().join("plan.rs");
+        std::fs::write(&path, text).expect("written");
+        let check = Command::new("rustfmt")
+            .args(["--check", "--edition", "2024"])
+            .arg(&path)
+            .output();
+        let check = check.expect("starts");
+        assert!(
+            check.status.success(),
+            "{}",
+            String::from_utf8_lossy(&check.stdout)
+        );
+        let begin = text
+            .split_once("SERVED_NAME: &str =")
+            .expect("the constant")
+            .1;
+        let literal = begin.split_once(';').expect("its end").0.trim();
+        if !name.contains(';') {
+            let literal: syn::LitStr = syn::parse_str(literal).expect("a literal");
+            assert_eq!(literal.value(), name);
+        }
+    }
+}
