@@ -130,8 +130,8 @@ def refusals():
     refused(openai.BadRequestError, 400, "maximum context length", messages=[
         {"role": "user", "content": "x" * 2000}
     ])
-    refused(openai.BadRequestError, 400, "does not support n", n=2)
-    refused(openai.BadRequestError, 400, "role", messages=[{"role": "wizard", "content": "a"}])
+    refused(openai.BadRequestError, 400, "n: this server does not support 2", n=2)
+    refused(openai.BadRequestError, 400, "wizard", messages=[{"role": "wizard", "content": "a"}])
     wrong = openai.OpenAI(base_url=base_url, api_key="wrong", max_retries=0)
     try:
         wrong.models.list()

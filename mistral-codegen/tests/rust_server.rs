@@ -24,7 +24,7 @@ fn plan(changes: &[(&str, Value)]) -> Plan {
         "precision": "f32",
         "runtime": "mistral-infer",
         "placement": {"device": "cpu", "count": 1, "tensor_parallel": 1, "threads": 2},
-        "limits": {"context_tokens": 256, "concurrency": 2},
+        "limits": {"context_tokens": 1024, "concurrency": 2},
         "serve": {
             "bind": "127.0.0.1", "port": 8000, "api_key_env": KEY_VARIABLE, "served_name": NAME,
         },
@@ -51,6 +51,19 @@ fn options() -> Options {
     }
 }
 
+/// The profile of this program, in which dependencies have been compiled already.
+const PROFILE: &str = if cfg!(debug_assertions) {
+    "dev"
+} else {
+    "release"
+};
+/// The folder of that profile's programs.
+const FOLDER: &str = if cfg!(debug_assertions) {
+    "debug"
+} else {
+    "release"
+};
+
 /// A cargo command in the project, on the versions and in the folder of this workspace's build, so
 /// that dependencies are compiled once.
 fn cargo(project: &Path, arguments: &[&str]) -> Command {
@@ -60,8 +73,8 @@ fn cargo(project: &Path, arguments: &[&str]) -> Command {
     let target = own.ancestors().nth(3).expect("target/profile/deps/program");
     command
         .args(arguments)
-        .args(["--offline", "--color", "never"])
-        .current_dir(project);
+        .args(["--profile", PROFILE, "--offline", "--color", "never"]);
+    command.current_dir(project);
     command.env("CARGO_TARGET_DIR", target).stdin(Stdio::null());
     command
 }
@@ -85,11 +98,11 @@ fn built() -> &'static (tempfile::TempDir, PathBuf) {
         files.write(folder.path()).expect("written");
         let lock = workspace().join("Cargo.lock");
         std::fs::copy(lock, folder.path().join("Cargo.lock")).expect("copied");
-        succeeds(cargo(folder.path(), &["build", "--release"]));
+        succeeds(cargo(folder.path(), &["build"]));
         let own = std::env::current_exe().expect("this program has a path");
         let target = own.ancestors().nth(3).expect("target/profile/deps/program");
         let program = folder.path().join("mistral-server");
-        std::fs::copy(target.join("release/mistral-server"), &program).expect("copied");
+        std::fs::copy(target.join(FOLDER).join("mistral-server"), &program).expect("copied");
         (folder, program)
     })
 }
@@ -183,7 +196,7 @@ fn python() -> Option<String> {
 
 #[test]
 fn the_project_passes_its_own_tests() {
-    succeeds(cargo(built().0.path(), &["test", "--release"]));
+    succeeds(cargo(built().0.path(), &["test"]));
 }
 
 #[test]
@@ -248,7 +261,7 @@ fn hostile_clients_are_refused_by_name() {
         ),
         (
             KEY,
-            json!({"prompt": "a".repeat(300)}).to_string(),
+            json!({"prompt": "a".repeat(2000)}).to_string(),
             400,
             "context_length_exceeded",
         ),

@@ -73,7 +73,7 @@ fn offered_tools(fields: Fields<'_>) -> Result<Tools, ApiError> {
         None | Some("auto") => offered,
         Some("none") => false,
         Some(other) => {
-            let message = format!("this server does not support tool_choice = {other:?}");
+            let message = format!("this server does not support {other:?}");
             return Err(ApiError::unsupported("tool_choice", message));
         }
     };

@@ -21,21 +21,21 @@ pub struct ApiError {
 }
 
 impl ApiError {
-    /// A request that can't be answered as it stands.
+    /// A request that can't be answered as it stands, because of one of its fields.
     #[must_use]
-    pub fn invalid(param: &'static str, message: impl Into<String>) -> Self {
+    pub fn invalid(param: &'static str, message: impl std::fmt::Display) -> Self {
         Self {
             status: StatusCode::BAD_REQUEST,
             kind: "invalid_request_error",
             code: "invalid_value",
             param: Some(param),
-            message: message.into(),
+            message: format!("{param}: {message}"),
         }
     }
 
     /// A feature of the interface that this server doesn't have.
     #[must_use]
-    pub fn unsupported(param: &'static str, message: impl Into<String>) -> Self {
+    pub fn unsupported(param: &'static str, message: impl std::fmt::Display) -> Self {
         Self {
             code: "unsupported_parameter",
             ..Self::invalid(param, message)

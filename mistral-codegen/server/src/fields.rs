@@ -106,7 +106,7 @@ impl<'r> Fields<'r> {
     pub fn refuse(&self, name: &'static str, idle: &[Value]) -> Result<(), ApiError> {
         match self.get(name) {
             Some(value) if !idle.contains(value) => {
-                let message = format!("this server does not support {name} = {}", short(value));
+                let message = format!("this server does not support {}", short(value));
                 Err(ApiError::unsupported(name, message))
             }
             _ => Ok(()),

@@ -16,6 +16,9 @@ use crate::generation::Running;
 /// After this time without a token a comment is sent, so that proxies keep the connection.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
+/// Such a comment.
+const WAITING: &str = ": waiting\n\n";
+
 /// How an endpoint writes its answers.
 pub trait Shape: Send + 'static {
     /// Chunks before the first token.
@@ -50,19 +53,19 @@ pub async fn whole(
     }
 }
 
-/// Streams the answer. The stream waits for its first event, so that an answer that fails before
-/// its first token fails with a status.
+/// Streams the answer. The stream waits a while for its first event, so that an answer that fails
+/// at once fails with a status.
 ///
 /// # Errors
-/// What stopped the answer before its first token.
+/// What stopped the answer in that while.
 pub async fn events(
     mut running: Running,
     mut shape: impl Shape,
     usage: Usage,
 ) -> Result<Response<Body>, ApiError> {
     let mut lines: VecDeque<String> = shape.opening().iter().map(data).collect();
-    let first = running.next().await;
-    if let Event::Failed(error) = first {
+    let first = tokio::time::timeout(KEEP_ALIVE, running.next()).await;
+    if let Ok(Event::Failed(error)) = first {
         return Err(error);
     }
     let mut writer = Writer {
@@ -71,7 +74,10 @@ pub async fn events(
         usage,
         ended: false,
     };
-    writer.write(first, &mut lines);
+    match first {
+        Ok(event) => writer.write(event, &mut lines),
+        Err(_) => lines.push_back(WAITING.to_owned()),
+    }
     let chunks = stream::unfold((writer, lines), |(mut writer, mut lines)| async move {
         while lines.is_empty() {
             if writer.ended {
@@ -79,7 +85,7 @@ pub async fn events(
             }
             match tokio::time::timeout(KEEP_ALIVE, writer.running.next()).await {
                 Ok(event) => writer.write(event, &mut lines),
-                Err(_) => lines.push_back(": waiting\n\n".to_owned()),
+                Err(_) => lines.push_back(WAITING.to_owned()),
             }
         }
         let chunk: String = lines.drain(..).collect();

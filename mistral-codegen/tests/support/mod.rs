@@ -10,14 +10,14 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 /// The reply to any chat, in tokens: words, and a character whose two bytes come one by one.
-pub const REPLY: &[&str] = &["Our", " chief", " café", " is", " op", "en", "."];
+pub(crate) const REPLY: &[&str] = &["Our", " chief", " café", " is", " op", "en", "."];
 
 /// What is called when a chat's answer is to go on after `!`.
-pub const CALL: &str =
+pub(crate) const CALL: &str =
     r#"[{"name": "opening_hours", "arguments": {"day": "Monday"}, "id": "abcDEF123"}]"#;
 
 /// Tokens of the model's context.
-pub const CONTEXT: usize = 256;
+pub(crate) const CONTEXT: usize = 2048;
 
 /// Control tokens of a version 3 tokenizer, in order of their ids.
 const CONTROL: usize = 20;
@@ -30,7 +30,7 @@ const BYTES: usize = 256;
 const VOCABULARY: usize = 320;
 
 /// Writes `config.json`, `model.safetensors` and `tekken.json`.
-pub fn write_model(folder: &Path) {
+pub(crate) fn write_model(folder: &Path) {
     std::fs::create_dir_all(folder).expect("makes the folder");
     let words: Vec<String> = REPLY
         .iter()
