@@ -14,7 +14,7 @@ use crate::check::check;
 use crate::demand::Demand;
 use crate::limits::{self, Violation};
 use crate::pareto;
-use crate::quality::quality;
+use crate::quality::{Grader, quality};
 use crate::reasons::reasons;
 use crate::retrieve::{self, Config, Machines};
 use crate::score::{Score, score};
@@ -224,10 +224,12 @@ fn search_own(
         ..whole.clone()
     };
     let encodes = retrieve::encodes(need);
+    let architecture = whole.spec.architecture;
+    let grader = Grader::new(model, demand.task);
     let of_model = limits::of_model(model, Hosting::SelfHosted, need, demand);
     for (index, group) in machines.iter().enumerate() {
-        for (runtime, precision) in retrieve::formats(model, &group.device, need) {
-            let grade = quality(model, demand.task, Some(precision));
+        for (runtime, precision) in retrieve::formats(model, architecture, &group.device, need) {
+            let grade = grader.at(Some(precision));
             let local = EngineClass::from(runtime) == EngineClass::Local;
             let shape = if local && !encodes {
                 &text_only

@@ -133,35 +133,60 @@ fn kept(precision: Option<Precision>, size: f64) -> f64 {
     1.0 - loss * (24.0 / size.max(1.0)).powf(0.25).clamp(0.6, 2.0)
 }
 
+/// What is the same for all precisions of a model.
+pub(crate) struct Grader<'m> {
+    model: &'m CatalogModel,
+    task: Task,
+    mmlu: f64,
+    basis: &'static str,
+    source: Option<String>,
+    size: f64,
+    step: f64,
+}
+
+impl<'m> Grader<'m> {
+    pub(crate) fn new(model: &'m CatalogModel, task: Task) -> Self {
+        let (mmlu, basis, source) = base(model);
+        Self {
+            model,
+            task,
+            mmlu,
+            basis,
+            source,
+            size: effective_size(model).map_or(24.0, |(s, _)| s),
+            step: bonus(model, task),
+        }
+    }
+
+    pub(crate) fn at(&self, precision: Option<Precision>) -> Quality {
+        let native = self.model.native_precision.as_ref().map(|n| n.value);
+        // Weights that are released in a precision lose nothing by staying in it.
+        let kept = if precision == native {
+            1.0
+        } else {
+            kept(precision, self.size)
+        };
+        // 0.25 is guessing, 0.95 the most that the test's own errors allow.
+        let value = (((self.mmlu - 0.25) / 0.70 + self.step) * kept).clamp(0.0, 1.0);
+        let tidy = |v: f64| (v * 1000.0).round() / 1000.0;
+        let mut reason = Reason::new("quality_for_task")
+            .fact("task", self.task.name())
+            .fact("basis", self.basis)
+            .fact("mmlu", tidy(self.mmlu))
+            .fact("kept_by_precision", tidy(kept));
+        if self.step != 0.0 {
+            reason = reason.fact("made_for_task", self.step);
+        }
+        let source = self.source.as_deref();
+        reason = reason.source(source.unwrap_or("curve over published MMLU results"));
+        Quality { value, reason }
+    }
+}
+
 /// The quality of a model for a job at a precision.
 #[must_use]
 pub fn quality(model: &CatalogModel, task: Task, precision: Option<Precision>) -> Quality {
-    let (mmlu, basis, source) = base(model);
-    let size = effective_size(model).map_or(24.0, |(s, _)| s);
-    let native = model.native_precision.as_ref().map(|n| n.value);
-    // Weights that are released in a precision lose nothing by staying in it.
-    let kept = if precision == native {
-        1.0
-    } else {
-        kept(precision, size)
-    };
-    let step = bonus(model, task);
-    // 0.25 is guessing, 0.95 the most that the test's own errors allow.
-    let value = (((mmlu - 0.25) / 0.70 + step) * kept).clamp(0.0, 1.0);
-    let mut reason = Reason::new("quality_for_task")
-        .fact("task", task.name())
-        .fact("basis", basis)
-        .fact("mmlu", (mmlu * 1000.0).round() / 1000.0)
-        .fact("kept_by_precision", (kept * 1000.0).round() / 1000.0);
-    if step != 0.0 {
-        reason = reason.fact("made_for_task", step);
-    }
-    reason = reason.source(
-        source
-            .as_deref()
-            .unwrap_or("curve over published MMLU results"),
-    );
-    Quality { value, reason }
+    Grader::new(model, task).at(precision)
 }
 
 #[cfg(test)]

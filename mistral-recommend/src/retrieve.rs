@@ -179,7 +179,12 @@ const GGUF: &[Precision] = &[
 ];
 
 /// Precisions that an engine can take a model's released weights to on a device.
-fn precisions(model: &CatalogModel, device: &Device, runtime: Runtime) -> Vec<Precision> {
+fn precisions(
+    model: &CatalogModel,
+    architecture: Architecture,
+    device: &Device,
+    runtime: Runtime,
+) -> Vec<Precision> {
     let native = model
         .native_precision
         .as_ref()
@@ -187,7 +192,7 @@ fn precisions(model: &CatalogModel, device: &Device, runtime: Runtime) -> Vec<Pr
     match runtime {
         Runtime::LlamaServer | Runtime::Ollama => {
             // llama.cpp has no kernels for indexed attention.
-            let known = !matches!(model.spec(), Ok(Some(s)) if s.architecture == Architecture::MistralLarge4);
+            let known = architecture != Architecture::MistralLarge4;
             if known { GGUF.to_vec() } else { Vec::new() }
         }
         Runtime::Mlx => vec![Precision::Mlx4],
@@ -223,6 +228,7 @@ fn precisions(model: &CatalogModel, device: &Device, runtime: Runtime) -> Vec<Pr
 /// Engines and precisions for a model on a device, in the order of preference between equals.
 pub(crate) fn formats(
     model: &CatalogModel,
+    architecture: Architecture,
     device: &Device,
     need: &Need,
 ) -> Vec<(Runtime, Precision)> {
@@ -243,7 +249,7 @@ pub(crate) fn formats(
         if !(asked && reads_images && hears) {
             continue;
         }
-        for precision in precisions(model, device, runtime) {
+        for precision in precisions(model, architecture, device, runtime) {
             if need.precision.is_none_or(|p| p == precision) {
                 list.push((runtime, precision));
             }
@@ -295,7 +301,10 @@ mod tests {
         let model = |id: &str| context.catalog.get(id).unwrap_or_else(|| panic!("{id}"));
         let device = |name: &str| context.device(name).unwrap_or_else(|| panic!("{name}"));
         let need = Need::default();
-        let on = |id: &str, name: &str| formats(model(id), device(name), &need);
+        let on = |id: &str, name: &str| {
+            let spec = model(id).spec().ok().flatten().expect("dimensions known");
+            formats(model(id), spec.architecture, device(name), &need)
+        };
         assert!(on("mistral-7b-v0.3", "L4").contains(&(Runtime::Vllm, Precision::Bf16)));
         assert!(on("mistral-7b-v0.3", "T4").contains(&(Runtime::Vllm, Precision::F16)));
         assert!(
