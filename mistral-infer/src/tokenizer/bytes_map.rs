@@ -132,7 +132,7 @@ pub(super) fn refused(id: usize, key: &[u8], why: Refused) -> TokenizerError {
 
 /// A folded-multiply hash over eight bytes at a time.
 #[inline]
-fn hash(key: &[u8]) -> u64 {
+pub(super) fn hash(key: &[u8]) -> u64 {
     const A: u64 = 0x9e37_79b9_7f4a_7c15;
     const B: u64 = 0xd6e8_feb8_6659_fd93;
     let fold = |x: u64, y: u64| {

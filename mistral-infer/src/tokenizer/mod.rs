@@ -11,6 +11,7 @@
 mod base64;
 mod bpe;
 mod bytes_map;
+mod cache;
 mod classes;
 mod error;
 mod hf;

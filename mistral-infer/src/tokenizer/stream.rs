@@ -123,11 +123,11 @@ impl State {
         id: u32,
         out: &mut String,
     ) -> Option<()> {
-        let piece = model.piece(id)?;
         if self.control == ControlTokens::Keep {
-            out.push_str(piece);
+            out.push_str(model.piece(id)?);
             return Some(());
         }
+        let mut text = model.surface(id)?;
         if let Some(byte) = model.byte(id) {
             self.pending.push(byte);
             self.at_start = false;
@@ -143,15 +143,14 @@ impl State {
             out.push_str(&model.settings().unk_surface);
             return Some(());
         }
-        let mut text = piece;
         if self.at_start && model.settings().strips_first_space() {
-            let rest = text.strip_prefix(SPACE);
+            let rest = model.piece(id)?.strip_prefix(SPACE);
             // Where extra spaces are removed, all in front of the text go, else the first.
             let all = model.settings().remove_extra_whitespaces;
             self.at_start = all && rest.is_some_and(str::is_empty);
-            text = rest.unwrap_or(text);
+            text = if rest.is_some() { &text[1..] } else { text };
         }
-        push_replaced(text, SPACE, " ", out);
+        out.push_str(text);
         Some(())
     }
 
@@ -292,14 +291,4 @@ fn fallback_byte(piece: &str) -> Option<u8> {
         return None;
     }
     u8::from_str_radix(digits, 16).ok()
-}
-
-fn push_replaced(text: &str, from: &str, to: &str, out: &mut String) {
-    let mut rest = text;
-    while let Some(at) = rest.find(from) {
-        out.push_str(&rest[..at]);
-        out.push_str(to);
-        rest = &rest[at + from.len()..];
-    }
-    out.push_str(rest);
 }

@@ -13,14 +13,12 @@ use serde::Deserialize;
 use super::base64;
 use super::bpe::Merger;
 use super::bytes_map::{BytesMap, refused};
+use super::cache::PieceCache;
 use super::error::TokenizerError;
 use super::limits::{MAX_CONTROL_BYTES, MAX_TOKEN_BYTES, MAX_VOCABULARY};
 use super::split::Splitter;
 use super::version::TokenizerVersion;
 use crate::chat::ModelSettingsBuilder;
-
-/// Pieces longer than this are merged anew each time they occur.
-const CACHED_PIECE_BYTES: usize = 64;
 
 /// Control tokens of files that do not list theirs (versions up to v7).
 const UNLISTED_CONTROL_TOKENS: [&str; 20] = [
@@ -301,24 +299,21 @@ impl Tekken {
     pub(super) fn encode(&self, text: &str, ids: &mut Vec<u32>) -> Result<(), TokenizerError> {
         let offset = self.control.len() as u32;
         let mut merger = Merger::default();
-        // Where the ids of a piece stand that was merged before.
-        let mut merged: HashMap<&str, (usize, usize)> = HashMap::new();
+        let mut cache = PieceCache::for_text(text.len());
+        // The cache counts ids from the start of this text.
+        let mut found = Vec::with_capacity(text.len() / 3 + 1);
         self.splitter.split(text, |piece| {
-            if let Some(rank) = self.vocab.get(piece.as_bytes()) {
-                ids.push(rank + offset);
-                return Ok(());
+            let bytes = &text.as_bytes()[piece.clone()];
+            if let Some(rank) = self.vocab.get(bytes) {
+                found.push(rank + offset);
+                return;
             }
-            if let Some(&(start, end)) = merged.get(piece) {
-                ids.extend_from_within(start..end);
-                return Ok(());
-            }
-            let start = ids.len();
-            self.merge(piece.as_bytes(), &mut merger, ids);
-            if piece.len() <= CACHED_PIECE_BYTES {
-                merged.insert(piece, (start, ids.len()));
-            }
-            Ok(())
-        })
+            cache.extend(text.as_bytes(), piece, &mut found, |bytes, ids| {
+                self.merge(bytes, &mut merger, ids);
+            });
+        })?;
+        ids.append(&mut found);
+        Ok(())
     }
 
     fn merge(&self, piece: &[u8], merger: &mut Merger, ids: &mut Vec<u32>) {

@@ -5,23 +5,24 @@
 //! pieces are cut out first, the rest merges by highest score and then leftmost, and characters
 //! without a token fall back to bytes.
 
+mod joins;
 mod model;
 mod protobuf;
 mod trie;
 
 use std::collections::HashMap;
+use std::ops::Range;
 
+use self::joins::Joins;
 use self::model::{Model, PieceKind};
 use self::trie::Trie;
 use super::bpe::Merger;
 use super::bytes_map::{BytesMap, refused};
+use super::cache::PieceCache;
 use super::error::TokenizerError;
 
 /// What stands for a space inside pieces.
 pub(super) const SPACE: &str = "\u{2581}";
-
-/// Words longer than this are merged anew each time they occur.
-const CACHED_WORD_BYTES: usize = 64;
 
 /// A SentencePiece model ready to use.
 pub(super) struct SentencePiece {
@@ -35,8 +36,11 @@ pub(super) struct SentencePiece {
     bytes: Option<Box<[u32; 256]>>,
     unk: u32,
     has_unused: bool,
-    /// Whether `▁` stands only at the start of pieces, so that words merge on their own.
-    space_leads: bool,
+    /// Where a text may be cut; `None` for a model with unused pieces, which does not allow it.
+    joins: Option<Joins>,
+    /// The pieces as they are decoded, one after the other, and where each ends.
+    surfaces: String,
+    surface_ends: Vec<u32>,
     settings: Settings,
     control_ids: HashMap<String, u32>,
 }
@@ -112,6 +116,17 @@ impl SentencePiece {
             eos: control(&model.eos_piece, PieceKind::Control),
             pad: control(&model.pad_piece, PieceKind::Control),
         };
+        let mut surfaces = String::new();
+        let mut surface_ends = Vec::with_capacity(model.pieces.len());
+        for piece in &model.pieces {
+            surfaces.extend(
+                piece
+                    .text
+                    .chars()
+                    .map(|c| if SPACE.starts_with(c) { ' ' } else { c }),
+            );
+            surface_ends.push(surfaces.len() as u32);
+        }
         Ok(Self {
             bytes: byte_table(&model)?,
             kinds: model.pieces.iter().map(|piece| piece.kind).collect(),
@@ -120,7 +135,9 @@ impl SentencePiece {
                 .pieces
                 .iter()
                 .any(|piece| piece.kind == PieceKind::Unused),
-            space_leads: space_leads(&model),
+            joins: joins(&model),
+            surfaces,
+            surface_ends,
             pieces,
             user_defined,
             unk,
@@ -132,59 +149,74 @@ impl SentencePiece {
     /// Appends the ids of a text; control strings in it are plain text.
     pub(super) fn encode(&self, text: &str, ids: &mut Vec<u32>) {
         let text = self.normalize(text);
-        let mut state = Encoding::default();
+        let mut state = Encoding {
+            cache: PieceCache::for_text(text.len()),
+            ..Default::default()
+        };
+        // The cache counts ids from the start of this text.
+        let mut found = Vec::with_capacity(text.len() / 3 + 1);
         let mut start = 0;
         let mut at = 0;
         while let Some(candidate) = self.user_defined.next_candidate(text.as_bytes(), at) {
             at = candidate + 1;
-            let Some(length) = self
-                .user_defined
-                .longest_prefix(&text.as_bytes()[candidate..])
-            else {
+            let rest = &text.as_bytes()[candidate..];
+            let Some(length) = self.user_defined.longest_prefix(rest) else {
                 continue;
             };
-            self.encode_words(&text[start..candidate], &mut state, ids);
+            self.encode_words(&text, start..candidate, &mut state, &mut found);
             at = candidate + length;
-            self.emit(&text.as_bytes()[candidate..at], &mut state, ids);
+            self.emit(&rest[..length], &mut state, &mut found);
             start = at;
         }
-        self.encode_words(&text[start..], &mut state, ids);
+        self.encode_words(&text, start..text.len(), &mut state, &mut found);
+        ids.append(&mut found);
     }
 
-    /// Cuts a stretch without user-defined pieces into words where no merge can cross.
-    fn encode_words<'t>(&self, text: &'t str, state: &mut Encoding<'t>, ids: &mut Vec<u32>) {
-        if !self.space_leads {
-            self.merge(text, state, ids);
-            return;
-        }
-        let mut start = 0;
-        for (at, _) in text.match_indices(SPACE) {
-            if at > start && !text[start..at].ends_with(SPACE) {
-                self.encode_word(&text[start..at], state, ids);
-                start = at;
+    /// Cuts a stretch without user-defined pieces where no merge can cross.
+    fn encode_words(
+        &self,
+        text: &str,
+        stretch: Range<usize>,
+        state: &mut Encoding,
+        ids: &mut Vec<u32>,
+    ) {
+        let mut start = stretch.start;
+        if let Some(joins) = &self.joins {
+            let mut left = None;
+            for (at, right) in text[stretch.clone()].char_indices() {
+                if left.is_some_and(|left| !joins.contains(left, right)) {
+                    let end = stretch.start + at;
+                    self.encode_word(text, start..end, state, ids);
+                    start = end;
+                }
+                left = Some(right);
             }
         }
-        if start < text.len() {
-            self.encode_word(&text[start..], state, ids);
+        if start < stretch.end {
+            self.encode_word(text, start..stretch.end, state, ids);
         }
     }
 
-    fn encode_word<'t>(&self, word: &'t str, state: &mut Encoding<'t>, ids: &mut Vec<u32>) {
+    fn encode_word(
+        &self,
+        text: &str,
+        word: Range<usize>,
+        state: &mut Encoding,
+        ids: &mut Vec<u32>,
+    ) {
         // Without byte fallback, unknown characters of neighbouring words become one token.
-        if self.bytes.is_none() || word.len() > CACHED_WORD_BYTES {
-            self.merge(word, state, ids);
+        if self.bytes.is_none() || self.has_unused {
+            self.merge(&text[word], state, ids);
             return;
         }
-        if let Some(&(start, end)) = state.words.get(word) {
-            ids.extend_from_within(start..end);
-            return;
-        }
-        let start = ids.len();
-        self.merge(word, state, ids);
-        state.words.insert(word, (start, ids.len()));
+        let mut cache = std::mem::take(&mut state.cache);
+        cache.extend(text.as_bytes(), word.clone(), ids, |_, ids| {
+            self.merge(&text[word], state, ids);
+        });
+        state.cache = cache;
     }
 
-    fn merge(&self, text: &str, state: &mut Encoding<'_>, ids: &mut Vec<u32>) {
+    fn merge(&self, text: &str, state: &mut Encoding, ids: &mut Vec<u32>) {
         let bytes = text.as_bytes();
         let mut merger = std::mem::take(&mut state.merger);
         merger.starts.clear();
@@ -213,7 +245,7 @@ impl SentencePiece {
     }
 
     /// Puts out one symbol: its id, or its parts when the piece is unused, or its bytes.
-    fn emit(&self, symbol: &[u8], state: &mut Encoding<'_>, ids: &mut Vec<u32>) {
+    fn emit(&self, symbol: &[u8], state: &mut Encoding, ids: &mut Vec<u32>) {
         let Some(id) = self.pieces.get(symbol) else {
             match &self.bytes {
                 Some(table) => ids.extend(symbol.iter().map(|&b| table[usize::from(b)])),
@@ -305,6 +337,18 @@ impl SentencePiece {
         }
     }
 
+    /// The piece of an id with spaces for `▁`, as it is decoded.
+    pub(super) fn surface(&self, id: u32) -> Option<&str> {
+        let id = id as usize;
+        let end = *self.surface_ends.get(id)? as usize;
+        let start = if id == 0 {
+            0
+        } else {
+            self.surface_ends[id - 1] as usize
+        };
+        Some(&self.surfaces[start..end])
+    }
+
     /// The piece of an id as the file has it.
     pub(super) fn piece(&self, id: u32) -> Option<&str> {
         if (id as usize) >= self.kinds.len() {
@@ -316,10 +360,9 @@ impl SentencePiece {
 
 /// State of one call of `encode`.
 #[derive(Default)]
-struct Encoding<'t> {
+struct Encoding {
     merger: Merger,
-    /// Where the ids of a word stand that was merged before.
-    words: HashMap<&'t str, (usize, usize)>,
+    cache: PieceCache,
     /// How unused pieces were joined: length of the left part.
     unused_parts: HashMap<Vec<u8>, usize>,
     after_unknown: bool,
@@ -358,15 +401,20 @@ fn priorities(model: &Model<'_>) -> Vec<u32> {
     scores.iter().map(rank).collect()
 }
 
-fn space_leads(model: &Model<'_>) -> bool {
-    let unused = model
+fn joins(model: &Model<'_>) -> Option<Joins> {
+    if model
         .pieces
         .iter()
-        .any(|piece| piece.kind == PieceKind::Unused);
-    !unused
-        && model
+        .any(|piece| piece.kind == PieceKind::Unused)
+    {
+        return None;
+    }
+    let merged = |kind| matches!(kind, PieceKind::Normal | PieceKind::UserDefined);
+    Some(Joins::of(
+        model
             .pieces
             .iter()
-            .filter(|piece| matches!(piece.kind, PieceKind::Normal | PieceKind::UserDefined))
-            .all(|piece| !piece.text.trim_start_matches(SPACE).contains(SPACE))
+            .filter(|piece| merged(piece.kind))
+            .map(|piece| piece.text),
+    ))
 }
