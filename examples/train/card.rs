@@ -99,7 +99,7 @@ the lowest loss on the held-out text, evaluated every {every} steps: step {best_
 ",
         arguments = shown(run.arguments),
         machine = machine(),
-        date = date(),
+        date = mistral_examples::today(),
         minutes = progress.seconds / 60.0,
         steps = progress.step,
         schedule = if progress.step < options.steps {
@@ -200,24 +200,4 @@ fn machine() -> String {
     let name = name.map_or("an unnamed processor", |(_, name)| name.trim());
     let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     format!("{name} ({threads} threads)")
-}
-
-/// Today's date in UTC (days to civil date: Howard Hinnant, chrono-compatible algorithms).
-fn date() -> String {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    let days = now.map_or(0, |d| d.as_secs() / 86_400) as i64 + 719_468;
-    let era = days.div_euclid(146_097);
-    let day_of_era = days.rem_euclid(146_097);
-    let year_of_era =
-        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted_month = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
-    let month = if shifted_month < 10 {
-        shifted_month + 3
-    } else {
-        shifted_month - 9
-    };
-    let year = year_of_era + era * 400 + i64::from(month <= 2);
-    format!("{year:04}-{month:02}-{day:02}")
 }

@@ -1,4 +1,28 @@
 //! Runs Mistral-family models on the CPU: loads weights, tokenizes, encodes chats, generates.
+//!
+//! A [`Model`] is what the files hold: description, mapped weights, tokenizer. A [`Session`] owns
+//! every buffer of running it, sized before the first token. [`Session::generate`] is an iterator
+//! of pieces of text; [`Session::forward`] gives logits for several sequences at once. One decoder
+//! covers every architecture that [`ModelSpec`](mistral_core::model::ModelSpec) describes: dense,
+//! mixture of experts, sliding windows, latent attention, indexed sparse attention.
+//!
+//! ```
+//! use mistral_infer::{GenerateOptions, LoadOptions, Model, SessionLimits};
+//!
+//! # let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../assets/tiny-mixtral");
+//! let model = Model::load(path, &LoadOptions::default())?;
+//! let prompt = model.need_tokenizer()?.encode("KING RICHARD III:\n")?;
+//! let mut session = model.session(SessionLimits::default())?;
+//! let options = GenerateOptions { max_tokens: 20, ..GenerateOptions::default() };
+//! for piece in session.generate(&prompt, &options)? {
+//!     print!("{}", piece?.text);
+//! }
+//! # Ok::<(), mistral_infer::InferError>(())
+//! ```
+//!
+//! It doesn't download, quantise or train, and doesn't see images or hear sound. Weights are f32,
+//! f16 or bf16 in safetensors. Model files, tokenizers and prompts are taken as hostile: what is
+//! broken or not supported is refused with an [`InferError`] that names it.
 
 #[cfg(target_endian = "big")]
 compile_error!("weight files are little-endian and mapped as they are");
