@@ -159,6 +159,7 @@ pub(super) fn place(
         return Ok(time(amount, &around, need));
     }
     if TOKENS.contains(&unit)
+        || TOKENS.contains(&first(&around))
         || matches!(unit, "tps" | "t" | "tok/s")
         || (unit.is_empty() || unit == "context" || unit == "contexte")
             && around_tokens(amount, &around)
@@ -362,7 +363,9 @@ fn tokens(amount: &Amount, around: &Around<'_>, need: &mut Need) -> bool {
         return true;
     }
     let n = token_count(amount);
-    if around.has(&[
+    // `500 input tokens` has its kind where a unit stands.
+    let said = |words: &[&str]| around.has(words) || words.contains(&amount.unit.as_str());
+    if said(&[
         "prompt",
         "prompts",
         "input",
@@ -376,7 +379,7 @@ fn tokens(amount: &Amount, around: &Around<'_>, need: &mut Need) -> bool {
         "invites",
     ]) {
         need.load.prompt_tokens = Some(n);
-    } else if around.has(&[
+    } else if said(&[
         "output",
         "outputs",
         "answer",

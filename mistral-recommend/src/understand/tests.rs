@@ -219,6 +219,11 @@ fn load_and_context() {
         read("chat, answers of 500 tokens").load.output_tokens,
         Some(500)
     );
+    let both = read("chat, 500 input tokens, 200 output tokens").load;
+    assert_eq!(
+        (both.prompt_tokens, both.output_tokens),
+        (Some(500), Some(200))
+    );
     assert_eq!(
         read("summarise documents of 100 pages").context_tokens,
         Some(72_000)
