@@ -49,7 +49,13 @@ fn checked(target: Target, files: &FileSet) -> Verdict {
 fn hostile_texts_pass_every_checker() {
     let mut failures = Vec::new();
     for target in [Target::Vllm, Target::LlamaServer] {
-        for text in HOSTILE {
+        // Several a plan: starting the checkers takes the time. llama-server's names have no comma.
+        let fitting = HOSTILE
+            .iter()
+            .filter(|text| target == Target::Vllm || !text.contains(','));
+        let fitting: Vec<&str> = fitting.copied().collect();
+        for texts in fitting.chunks(3) {
+            let text = &texts.join(" ");
             let files = generate(target, &plan(target, text), &Options::default());
             let files = files.unwrap_or_else(|e| panic!("{target:?} {text:?}: {e}"));
             for (path, checks) in checked(target, &files).files {
