@@ -134,7 +134,7 @@ fn prefetch_rows<S: Simd, E: Element>(
     for r in first..end {
         let row = next.wrapping_add(r * cols).cast::<u8>();
         for line in (0..bytes).step_by(64) {
-            s.prefetch(row.wrapping_add(line));
+            s.prefetch_second(row.wrapping_add(line));
         }
     }
 }

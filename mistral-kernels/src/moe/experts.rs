@@ -6,7 +6,8 @@ use super::Routing;
 use crate::cpu::SharedMut;
 use crate::error::{check_len, check_rows};
 use crate::linear::{Buffers, OutRows, Product, Rows, run};
-use crate::simd::{Kernel, Simd, dispatch, row};
+use crate::simd::row::{self, Binary};
+use crate::simd::{Kernel, Simd, dispatch};
 use crate::swiglu::swiglu_in_place;
 use crate::{Cpu, KernelError, Matrix};
 
@@ -163,8 +164,17 @@ impl Kernel for AddScaled<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let weight = s.splat(self.weight);
-        row::update(s, self.y, self.x, |y, x| s.mul_add(weight, x, y));
+        row::update(s, self.y, self.x, &Scaled(self.weight));
+    }
+}
+
+/// `y + weight · x`.
+struct Scaled(f32);
+
+impl<S: Simd> Binary<S> for Scaled {
+    #[inline(always)]
+    fn apply(&self, s: S, y: S::F, x: S::F) -> S::F {
+        s.mul_add(s.splat(self.0), x, y)
     }
 }
 

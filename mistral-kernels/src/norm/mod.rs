@@ -2,7 +2,8 @@
 
 use crate::cpu::SharedMut;
 use crate::error::{check_len, check_rows};
-use crate::simd::{Kernel, Simd, dispatch, row};
+use crate::simd::row::{self, Binary};
+use crate::simd::{Kernel, Simd, dispatch};
 use crate::{Cpu, KernelError};
 
 /// Elements below which a row operation isn't worth a second thread.
@@ -112,7 +113,7 @@ impl Kernel for AddRow<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        row::update(s, self.residual, self.x, |r, x| s.add(r, x));
+        row::update(s, self.residual, self.x, &Plus);
     }
 }
 
@@ -128,17 +129,9 @@ impl Kernel for RmsRow<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let squares = row::sum(
-            s,
-            self.x,
-            |sum, x| s.mul_add(x, x, sum),
-            |sum, x| sum + x * x,
-        );
+        let squares = row::sum(s, self.x, &PlusSquare { center: 0.0 });
         let scale = 1.0 / (squares / self.x.len() as f32 + self.eps).sqrt();
-        let scale = s.splat(scale);
-        row::map2(s, self.out, self.x, self.w, |x, w| {
-            s.mul(s.mul(x, scale), w)
-        });
+        row::map2(s, self.out, self.x, self.w, &Scaled { center: 0.0, scale });
     }
 }
 
@@ -156,21 +149,47 @@ impl Kernel for LayerRow<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let n = self.x.len() as f32;
-        let mean = row::sum(s, self.x, |sum, x| s.add(sum, x), |sum, x| sum + x) / n;
-        let center = s.splat(mean);
-        let squares = row::sum(
-            s,
-            self.x,
-            |sum, x| {
-                let d = s.sub(x, center);
-                s.mul_add(d, d, sum)
-            },
-            |sum, x| sum + (x - mean) * (x - mean),
-        );
-        let scale = s.splat(1.0 / (squares / n + self.eps).sqrt());
-        row::map2(s, self.out, self.x, self.w, |x, w| {
-            s.mul(s.mul(s.sub(x, center), scale), w)
-        });
-        row::update(s, self.out, self.b, |o, b| s.add(o, b));
+        let center = row::sum(s, self.x, &Plus) / n;
+        let squares = row::sum(s, self.x, &PlusSquare { center });
+        let scale = 1.0 / (squares / n + self.eps).sqrt();
+        row::map2(s, self.out, self.x, self.w, &Scaled { center, scale });
+        row::update(s, self.out, self.b, &Plus);
+    }
+}
+
+/// `a + b`.
+struct Plus;
+
+impl<S: Simd> Binary<S> for Plus {
+    #[inline(always)]
+    fn apply(&self, s: S, a: S::F, b: S::F) -> S::F {
+        s.add(a, b)
+    }
+}
+
+/// `sum + (x - center)²`.
+struct PlusSquare {
+    center: f32,
+}
+
+impl<S: Simd> Binary<S> for PlusSquare {
+    #[inline(always)]
+    fn apply(&self, s: S, sum: S::F, x: S::F) -> S::F {
+        let d = s.sub(x, s.splat(self.center));
+        s.mul_add(d, d, sum)
+    }
+}
+
+/// `(x - center) · scale · w`.
+struct Scaled {
+    center: f32,
+    scale: f32,
+}
+
+impl<S: Simd> Binary<S> for Scaled {
+    #[inline(always)]
+    fn apply(&self, s: S, x: S::F, w: S::F) -> S::F {
+        let d = s.sub(x, s.splat(self.center));
+        s.mul(s.mul(d, s.splat(self.scale)), w)
     }
 }

@@ -4,7 +4,8 @@ mod rng;
 
 use crate::KernelError;
 use crate::cpu::Live;
-use crate::simd::{Kernel, Simd, dispatch, exp, row};
+use crate::simd::row::{self, Binary};
+use crate::simd::{Kernel, Simd, dispatch, exp};
 use rng::Rng;
 
 /// How a token is chosen. The default is greedy: temperature 0 and nothing else.
@@ -295,10 +296,24 @@ impl Kernel for Soften<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let (highest, temperature) = (s.splat(self.highest), s.splat(self.temperature));
-        row::map2(s, self.out, self.logits, self.logits, |l, _| {
-            exp(s, s.div(s.sub(l, highest), temperature))
-        });
+        let f = Softened {
+            highest: self.highest,
+            temperature: self.temperature,
+        };
+        row::map2(s, self.out, self.logits, self.logits, &f);
+    }
+}
+
+struct Softened {
+    highest: f32,
+    temperature: f32,
+}
+
+impl<S: Simd> Binary<S> for Softened {
+    #[inline(always)]
+    fn apply(&self, s: S, logit: S::F, _: S::F) -> S::F {
+        let below = s.sub(logit, s.splat(self.highest));
+        exp(s, s.div(below, s.splat(self.temperature)))
     }
 }
 

@@ -89,8 +89,10 @@ impl Simd for Avx2 {
             let half = _mm256_srai_epi32::<1>(n);
             let rest = _mm256_sub_epi32(n, half);
             let bias = _mm256_set1_epi32(127);
-            let power = |n| _mm256_castsi256_ps(_mm256_slli_epi32::<23>(_mm256_add_epi32(n, bias)));
-            _mm256_mul_ps(_mm256_mul_ps(a, power(half)), power(rest))
+            let half = _mm256_slli_epi32::<23>(_mm256_add_epi32(half, bias));
+            let rest = _mm256_slli_epi32::<23>(_mm256_add_epi32(rest, bias));
+            let a = _mm256_mul_ps(a, _mm256_castsi256_ps(half));
+            _mm256_mul_ps(a, _mm256_castsi256_ps(rest))
         }
     }
 
@@ -165,5 +167,10 @@ impl Simd for Avx2 {
     #[inline(always)]
     fn prefetch(self, p: *const u8) {
         unsafe { _mm_prefetch::<_MM_HINT_T0>(p.cast()) }
+    }
+
+    #[inline(always)]
+    fn prefetch_second(self, p: *const u8) {
+        unsafe { _mm_prefetch::<_MM_HINT_T1>(p.cast()) }
     }
 }

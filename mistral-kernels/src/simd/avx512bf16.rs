@@ -142,4 +142,9 @@ impl Simd for Pairs {
     fn prefetch(self, p: *const u8) {
         self.0.prefetch(p);
     }
+
+    #[inline(always)]
+    fn prefetch_second(self, p: *const u8) {
+        self.0.prefetch_second(p);
+    }
 }

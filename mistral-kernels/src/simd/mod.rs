@@ -101,6 +101,8 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     unsafe fn transpose(self, rows: &[Self::F; 16], out: *mut f32, stride: usize);
     /// Asks for a cache line; any address is allowed.
     fn prefetch(self, p: *const u8);
+    /// Asks for a line in the second-level cache, so that the first keeps what it has.
+    fn prefetch_second(self, p: *const u8);
 }
 
 /// Two numbers rounded to bf16 in one word, the first in its lower half.

@@ -145,4 +145,7 @@ impl Simd for Portable {
 
     #[inline(always)]
     fn prefetch(self, _: *const u8) {}
+
+    #[inline(always)]
+    fn prefetch_second(self, _: *const u8) {}
 }

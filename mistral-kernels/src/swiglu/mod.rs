@@ -2,7 +2,8 @@
 
 use crate::cpu::SharedMut;
 use crate::error::check_len;
-use crate::simd::{Kernel, Simd, dispatch, row, silu};
+use crate::simd::row::{self, Binary};
+use crate::simd::{Kernel, Simd, dispatch, silu};
 use crate::{Cpu, KernelError};
 
 /// Elements below which a second thread isn't worth its start.
@@ -50,7 +51,7 @@ impl Kernel for Apart<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        row::map2(s, self.out, self.gate, self.up, |g, u| s.mul(silu(s, g), u));
+        row::map2(s, self.out, self.gate, self.up, &Gated);
     }
 }
 
@@ -64,6 +65,15 @@ impl Kernel for InPlace<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        row::update(s, self.gate, self.up, |g, u| s.mul(silu(s, g), u));
+        row::update(s, self.gate, self.up, &Gated);
+    }
+}
+
+struct Gated;
+
+impl<S: Simd> Binary<S> for Gated {
+    #[inline(always)]
+    fn apply(&self, s: S, gate: S::F, up: S::F) -> S::F {
+        s.mul(silu(s, gate), up)
     }
 }
