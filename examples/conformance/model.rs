@@ -189,9 +189,11 @@ fn load(
 /// The engine for the device that was asked for.
 pub(crate) fn engine(
     context: &Context,
-    spec: ModelSpec,
+    mut spec: ModelSpec,
     checkpoint: &Checkpoint,
 ) -> Result<Box<dyn Engine>, Box<dyn Error>> {
+    // A reference may run past the context that its config states, which changes no number.
+    spec.max_seq_len = None;
     match context.device {
         Device::Cpu => {
             let threads = LoadOptions::default().threads;

@@ -17,11 +17,12 @@ use crate::sampling;
 use crate::scores::log_softmax;
 use crate::tensors::{Array, Tensors};
 
-/// Largest difference of f32 results, relative to their magnitude.
-const F32: f64 = 1e-5;
-/// The same where the reference rounds its result, and steps before it, to bf16 or f16.
-const BF16: f64 = 2e-2;
-const F16: f64 = 5e-3;
+/// Largest difference of f32 results, as a share of the largest magnitude.
+const F32: f64 = 5e-6;
+/// The same where the reference rounds its result, and up to four steps before it, to 8 bits (bf16)
+/// or 11 bits (f16).
+const BF16: f64 = 1.5e-2;
+const F16: f64 = 2e-3;
 /// Logits closer than this are a tie, whose order means nothing.
 const TIE: f32 = 1e-6;
 
@@ -109,7 +110,7 @@ impl Inputs<'_> {
 
 /// What a reference of this format allows.
 fn tolerance(reference: &Array) -> Tolerance {
-    Tolerance::MaxScaled(match reference.dtype {
+    Tolerance::ShareOfMax(match reference.dtype {
         Dtype::BF16 => BF16,
         Dtype::F16 => F16,
         _ => F32,

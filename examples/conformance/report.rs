@@ -28,6 +28,8 @@ pub(crate) enum Tolerance {
     Max(f64),
     /// As [`Tolerance::Max`], times the root mean square of the reference where that is above 1.
     MaxScaled(f64),
+    /// No element further off than this share of the reference's largest magnitude.
+    ShareOfMax(f64),
     /// No element further off than this share of its reference.
     Relative(f64),
 }
@@ -65,6 +67,7 @@ impl Checks {
         let (measured, allowed) = match tolerance {
             Tolerance::Max(max) => (difference.max, max),
             Tolerance::MaxScaled(max) => (difference.max, max * difference.rms_expected.max(1.0)),
+            Tolerance::ShareOfMax(share) => (difference.max, share * difference.max_expected),
             Tolerance::Relative(share) => (relative(found, expected), share),
         };
         // Written so that NaN fails.
