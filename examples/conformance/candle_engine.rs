@@ -80,6 +80,10 @@ impl Engine for CandleEngine {
         Ok(None)
     }
 
+    fn has_cache(&self) -> bool {
+        false
+    }
+
     fn greedy(&mut self, prompt: &[u32], n: usize) -> Result<Vec<u32>, Box<dyn Error>> {
         Ok(self.decoder.greedy(prompt, n)?)
     }

@@ -39,6 +39,9 @@ pub(crate) trait Engine {
         steps: usize,
     ) -> Result<Option<Vec<f32>>, Box<dyn Error>>;
 
+    /// Whether a step reuses what the steps before it computed.
+    fn has_cache(&self) -> bool;
+
     /// The `n` likeliest tokens, each given those before it.
     fn greedy(&mut self, prompt: &[u32], n: usize) -> Result<Vec<u32>, Box<dyn Error>>;
 }
@@ -123,6 +126,10 @@ impl Engine for CpuEngine {
             }
         }
         Ok(Some(out))
+    }
+
+    fn has_cache(&self) -> bool {
+        true
     }
 
     fn greedy(&mut self, prompt: &[u32], n: usize) -> Result<Vec<u32>, Box<dyn Error>> {

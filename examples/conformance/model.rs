@@ -183,7 +183,8 @@ fn load(
         spec.rope.layout = read_spec(&folder.join("config.json"))?.rope.layout;
         checks.remark("params.json with the weights of model.safetensors");
     }
-    engine(context, spec, &checkpoint)
+    let threads = LoadOptions::default().threads;
+    engine(context, spec, &checkpoint, threads)
 }
 
 /// The engine for the device that was asked for.
@@ -191,12 +192,12 @@ pub(crate) fn engine(
     context: &Context,
     mut spec: ModelSpec,
     checkpoint: &Checkpoint,
+    threads: usize,
 ) -> Result<Box<dyn Engine>, Box<dyn Error>> {
     // A reference may run past the context that its config states, which changes no number.
     spec.max_seq_len = None;
     match context.device {
         Device::Cpu => {
-            let threads = LoadOptions::default().threads;
             let model = Model::from_parts(spec, checkpoint, None, threads)?;
             Ok(Box::new(CpuEngine { model }))
         }
