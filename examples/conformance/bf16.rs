@@ -14,8 +14,9 @@ use crate::tensors::Tensors;
 /// Mean difference of logits.
 const LOGITS_MEAN: f64 = 0.1;
 /// Mean difference of intermediate values, as a share of the reference's root mean square: a dozen
-/// roundings of 2^-9 each, and what attention makes of them.
-const HIDDEN_MEAN: f64 = 0.05;
+/// roundings of 2^-9 each, and what attention makes of them. A window that is off by one exceeds it
+/// in the first layer.
+const HIDDEN_MEAN: f64 = 0.08;
 /// Share of positions that may be left out.
 const MAX_FLIPPED: f64 = 0.25;
 
