@@ -28,6 +28,6 @@ for shape in dense moe; do
         # candle's Mixtral cannot compute in bf16, and its Mistral is slower so than with widened weights.
         "$target/release/compare" --name "$shape-$dtype" --rounds "$rounds" \
             --ours "$target/release/examples/bench_model" --peer "$PEER" -- \
-            "$model" --prompt 512 --gen 32 --threads 2 --repeat 1 -- --compute f32
+            "$model" --prompt 512 --gen 16 --threads 2 --repeat 1 -- --compute f32
     done
 done
