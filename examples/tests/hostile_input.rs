@@ -12,7 +12,7 @@ use std::path::Path;
 
 type Target = fn(&[u8]) -> bool;
 
-/// Name, function, and the number of mutations of each kind that a seed undergoes. A need is ranked against
+/// Name, function, and the number of mutations of each kind that a seed undergoes. A need in JSON is ranked against
 /// the whole catalogue each time, so it gets few.
 const TARGETS: &[(&str, Target, usize)] = &[
     ("model_spec", targets::model_spec, 150),

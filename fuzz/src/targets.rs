@@ -6,7 +6,7 @@ use mistral_infer::Tokenizer;
 use mistral_infer::chat::ChatRequest;
 use mistral_infer::tokenizer::TokenizerVersion;
 use mistral_infer::weights::{Checkpoint, WeightStorage};
-use mistral_recommend::{Context, answer, recommend_text, understand_json};
+use mistral_recommend::{Context, answer, understand, understand_json};
 use std::sync::OnceLock;
 
 /// A tokenizer of the 256 bytes and the control tokens of version 7.
@@ -100,13 +100,14 @@ pub fn chat(data: &[u8]) -> bool {
     accepted
 }
 
-/// Needs: as words, and as JSON.
+/// Needs: as words, which are only understood, and as JSON, which is ranked too, since its amounts
+/// may be anything.
 pub fn need(data: &[u8]) -> bool {
     let Ok(text) = std::str::from_utf8(data) else {
         return false;
     };
     let context = Context::embedded("2026-01-01");
-    let from_words = recommend_text(text, &context).is_ok();
+    let from_words = understand(text, &context).is_ok();
     let from_json = understand_json(text, &context).and_then(|read| answer(read, &context));
     from_json.is_ok() || from_words
 }
