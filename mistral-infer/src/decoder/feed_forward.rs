@@ -112,7 +112,7 @@ fn dense(
 ) -> Result<(), KernelError> {
     let wide = pass.tokens * pass.spec.dim;
     hidden(pass, weights, b, s)?;
-    let inner = &b.up[..pass.tokens * weights.w1.shape()[0]];
+    let inner = &b.activated[..pass.tokens * weights.w1.shape()[0]];
     linear(
         pass.cpu,
         &weights.w2.matrix()?,
@@ -131,7 +131,7 @@ fn add_shared(
 ) -> Result<(), KernelError> {
     let wide = pass.tokens * pass.spec.dim;
     hidden(pass, weights, b, s)?;
-    let inner = &b.up[..pass.tokens * weights.w1.shape()[0]];
+    let inner = &b.activated[..pass.tokens * weights.w1.shape()[0]];
     // `h` is read no more in this layer.
     let shared = &mut b.h[..wide];
     linear(
@@ -147,7 +147,7 @@ fn add_shared(
     Ok(())
 }
 
-/// `silu(w1 · h) · (w3 · h)` into `up`.
+/// `silu(w1 · h) · (w3 · h)` into `activated`.
 fn hidden(
     pass: &Pass<'_>,
     weights: &SwiGlu,
@@ -164,16 +164,6 @@ fn hidden(
         &b.h[..t * pass.spec.dim],
         &mut s.linear,
     )?;
-    swiglu_in_place(pass, b, len)
-}
-
-fn swiglu_in_place(pass: &Pass<'_>, b: &mut Buffers, len: usize) -> Result<(), KernelError> {
-    // The kernel writes to a third buffer; swapping keeps the result in `up`.
-    std::mem::swap(&mut b.up, &mut b.activated);
-    swiglu(
-        pass.cpu,
-        &b.gate[..len],
-        &b.activated[..len],
-        &mut b.up[..len],
-    )
+    let activated = &mut b.activated[..len];
+    swiglu(pass.cpu, &b.gate[..len], &b.up[..len], activated)
 }
