@@ -49,6 +49,12 @@ pub enum RecommendError {
         /// The name, at most 64 characters of it.
         name: String,
     },
+    /// Money in a currency that no rate is kept for.
+    #[error("budget: expected dollars, euros or pounds, found {name:?}")]
+    UnknownCurrency {
+        /// The currency's name or sign.
+        name: String,
+    },
     /// A number that can't be meant.
     #[error("{field}: expected {expected}, found {found}")]
     OutOfRange {
@@ -81,6 +87,7 @@ impl RecommendError {
             Self::Schema { .. } => "unknown_schema",
             Self::UnknownDevice { .. } => "unknown_device",
             Self::UnknownModel { .. } => "unsupported_model",
+            Self::UnknownCurrency { .. } => "unknown_currency",
             Self::OutOfRange { .. } => "out_of_range",
             Self::NoPlan { .. } => "no_plan",
         }

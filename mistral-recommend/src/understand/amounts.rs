@@ -1,6 +1,6 @@
 //! Numbers with their units and the words around them.
 
-use super::pieces::{Kind, Piece};
+use super::pieces::{Kind, MINUS, Piece};
 
 /// A number that was said.
 #[derive(Debug, Clone, PartialEq)]
@@ -93,73 +93,120 @@ pub(super) fn amounts(pieces: &[Piece]) -> Vec<Amount> {
     found
 }
 
+/// A number while its multipliers are applied.
+struct Scaled {
+    value: f64,
+    kilo: bool,
+    unit: String,
+}
+
+impl Scaled {
+    /// Applies the multiplier that the unit is or begins with (`k`, `k€`).
+    fn scale(&mut self) {
+        if let Some(m) = multiplier(&self.unit) {
+            self.value *= m;
+            self.kilo |= self.unit == "k";
+            self.unit.clear();
+        } else if let Some(rest) = self
+            .unit
+            .strip_prefix('k')
+            .filter(|r| matches!(*r, "eur" | "usd" | "tokens"))
+        {
+            self.value *= 1e3;
+            self.kilo = true;
+            self.unit = rest.to_owned();
+        }
+    }
+}
+
 fn amount_at(pieces: &[Piece], start: usize) -> Option<Amount> {
-    let piece = &pieces[start];
-    let (mut value, suffix) = match &piece.kind {
+    let word = |i: usize| pieces.get(i).map_or("", |p| p.text.as_str());
+    let before = |n: usize| start.checked_sub(n).map_or("", word);
+    let mut end = start + 1;
+    let (value, suffix) = match &pieces[start].kind {
         Kind::Number { value, suffix } => (*value, suffix.as_str()),
-        Kind::Word => (small_number(piece)?, ""),
+        Kind::Word => match small_number(&pieces[start]) {
+            Some(value) => (value, ""),
+            None => {
+                let (value, unit) = part_of_time(pieces, start)?;
+                end = unit;
+                (value, "")
+            }
+        },
         _ => return None,
     };
-    let word = |i: usize| pieces.get(i).map_or("", |p| p.text.as_str());
-    let mut end = start + 1;
-    let mut unit = suffix.to_owned();
-    let mut kilo = false;
-    let mut scale = |unit: &mut String| {
-        if let Some(m) = multiplier(unit) {
-            value *= m;
-            kilo |= unit == "k";
-            unit.clear();
-        } else if let Some(rest) = unit
-            .strip_prefix('k')
-            .filter(|r| matches!(*r, "€" | "eur" | "usd" | "tokens"))
-        {
-            value *= 1e3;
-            kilo = true;
-            *unit = rest.to_owned();
-        }
-    };
-    scale(&mut unit);
-    if unit.is_empty() && multiplier(word(end)).is_some() && word(end) != "m" {
-        unit = word(end).to_owned();
-        end += 1;
-        scale(&mut unit);
-    } else if unit.is_empty() && word(end) == "m" {
-        // `2 M tokens`, `2 M€`: a lone m is a multiplier only before a counted thing.
-        unit = "m".to_owned();
-        end += 1;
-        scale(&mut unit);
-    }
-    let sign_before = start.checked_sub(1).map_or("", word);
-    if unit.is_empty() {
-        if matches!(sign_before, "$" | "€" | "£") {
-            unit = sign_before.to_owned();
-        } else if pieces
-            .get(end)
-            .is_some_and(|p| p.is(&["$", "€", "£", "%"]) || p.kind == Kind::Word)
-        {
-            unit = word(end).to_owned();
-            end += 1;
-        } else if word(end) == "-" && pieces.get(end + 1).is_some_and(|p| p.kind == Kind::Word) {
-            // `24-GB card`, `200-page documents`.
-            unit = word(end + 1).to_owned();
-            end += 2;
-        }
-    }
-    let before_currency = start.checked_sub(2).map_or("", word);
-    let negative = sign_before == "-"
-        && !matches!(before_currency, "" | "-")
-        && start
-            .checked_sub(2)
-            .is_some_and(|i| matches!(pieces[i].kind, Kind::Word | Kind::Sign))
-        || (matches!(sign_before, "$" | "€") && before_currency == "-");
-    Some(Amount {
+    let mut read = Scaled {
         value,
-        kilo,
-        unit,
+        kilo: false,
+        unit: suffix.to_owned(),
+    };
+    read.scale();
+    if read.unit.is_empty() && multiplier(word(end)).is_some() {
+        read.unit = word(end).to_owned();
+        end += 1;
+        read.scale();
+    }
+    if read.unit.is_empty() {
+        if matches!(
+            before(1),
+            "$" | "€" | "£" | "¥" | "₹" | "usd" | "eur" | "gbp" | "chf"
+        ) {
+            read.unit = before(1).to_owned();
+        } else {
+            let (unit, after) = unit_at(pieces, end);
+            read.unit = unit.to_owned();
+            end = after;
+        }
+    }
+    let signs = ["$", "€", "£", "¥", "₹"];
+    Some(Amount {
+        value: read.value,
+        kilo: read.kilo,
+        unit: read.unit,
         start,
         end,
-        negative,
+        negative: before(1) == MINUS || signs.contains(&before(1)) && before(2) == MINUS,
     })
+}
+
+/// `half a second`, and `a second` where a limit is given; with the position of the unit.
+fn part_of_time(pieces: &[Piece], start: usize) -> Option<(f64, usize)> {
+    let is = |i: usize, words: &[&str]| pieces.get(i).is_some_and(|p| p.is(words));
+    let time = |i: usize| is(i, &["second", "seconde", "minute"]);
+    let a = &["a", "an", "une"];
+    if is(start, &["half", "demi"]) {
+        let skipped = usize::from(is(start + 1, &["a", "an", "-"]));
+        return time(start + 1 + skipped).then_some((0.5, start + 1 + skipped));
+    }
+    let limited = start.checked_sub(1).is_some_and(|before| {
+        let limits = [
+            "under", "below", "within", "than", "in", "en", "d", "sous", "<",
+        ];
+        is(before, &limits)
+    });
+    (limited && is(start, a) && time(start + 1)).then_some((1.0, start + 1))
+}
+
+/// The unit that stands at `at`, which may follow a hyphen, and the position after it.
+fn unit_at(pieces: &[Piece], at: usize) -> (&str, usize) {
+    let word = |i: usize| pieces.get(i).map_or("", |p| p.text.as_str());
+    let is_word = |i: usize| pieces.get(i).is_some_and(|p| p.kind == Kind::Word);
+    let number = |i: usize| {
+        pieces
+            .get(i)
+            .is_some_and(|p| matches!(p.kind, Kind::Number { .. }))
+    };
+    // `2 to 4 cards` is a range, though `to` is also French for a terabyte.
+    if word(at) == "to" && number(at + 1) {
+        ("", at)
+    } else if is_word(at) || matches!(word(at), "$" | "€" | "£" | "¥" | "₹" | "%") {
+        (word(at), at + 1)
+    } else if word(at) == "-" && is_word(at + 1) {
+        // `24-GB card`, `200-page documents`.
+        (word(at + 1), at + 2)
+    } else {
+        ("", at)
+    }
 }
 
 /// Words around an amount, within its part of the sentence.
@@ -206,18 +253,14 @@ impl<'a> Around<'a> {
 
 /// How often an amount comes, from the words that follow: `/month`, `par jour`, `a year`.
 pub(super) fn period_per_month(around: &Around<'_>) -> Option<Period> {
-    around.after.iter().take(5).find_map(|w| match *w {
-        "month" | "months" | "mo" | "mois" | "mth" | "monthly" | "mensuel" | "mensuels"
-        | "mensuelle" => Some(Period::Month),
-        "day" | "days" | "jour" | "jours" | "daily" | "d" | "j" | "quotidien" => Some(Period::Day),
-        "hour" | "hours" | "h" | "hr" | "heure" | "heures" | "hourly" => Some(Period::Hour),
-        "second" | "seconds" | "s" | "sec" | "seconde" | "secondes" => Some(Period::Second),
-        "minute" | "minutes" | "min" => Some(Period::Minute),
-        "year" | "years" | "yr" | "an" | "ans" | "annee" | "yearly" | "annuel" => {
-            Some(Period::Year)
-        }
-        "week" | "weeks" | "semaine" | "semaines" | "weekly" => Some(Period::Week),
-        _ => None,
+    let after = &around.after;
+    after.iter().take(5).enumerate().find_map(|(i, word)| {
+        let each = i.checked_sub(1).is_some_and(|before| {
+            matches!(after[before], "/" | "per" | "par" | "a" | "l" | "chaque")
+        });
+        // Alone these are an article and letters.
+        let alone = matches!(*word, "an" | "d" | "j") && !each;
+        Period::of(word).filter(|_| !alone)
     })
 }
 
@@ -234,6 +277,25 @@ pub(super) enum Period {
 }
 
 impl Period {
+    /// The span that a word names.
+    pub(super) fn of(word: &str) -> Option<Self> {
+        match word {
+            "month" | "months" | "mo" | "mois" | "mth" | "monthly" | "mensuel" | "mensuels"
+            | "mensuelle" => Some(Self::Month),
+            "day" | "days" | "jour" | "jours" | "daily" | "d" | "j" | "quotidien" => {
+                Some(Self::Day)
+            }
+            "hour" | "hours" | "h" | "hr" | "heure" | "heures" | "hourly" => Some(Self::Hour),
+            "second" | "seconds" | "s" | "sec" | "seconde" | "secondes" => Some(Self::Second),
+            "minute" | "minutes" | "min" => Some(Self::Minute),
+            "year" | "years" | "yr" | "an" | "ans" | "annee" | "yearly" | "annuel" => {
+                Some(Self::Year)
+            }
+            "week" | "weeks" | "semaine" | "semaines" | "weekly" => Some(Self::Week),
+            _ => None,
+        }
+    }
+
     /// How often it comes in a month of 730 hours.
     pub(super) fn per_month(self) -> f64 {
         match self {

@@ -4,8 +4,8 @@ use mistral_core::hardware::{Device, DeviceKind};
 use mistral_core::need::{HardwareNeed, Ownership};
 
 use super::Notes;
-use super::amounts::{Amount, small_number};
-use super::pieces::{Kind, Piece};
+use super::amounts::{Amount, Around, small_number};
+use super::pieces::{Kind, MINUS, Piece};
 use crate::{Context, RecommendError};
 
 const MEMORY: &[&str] = &[
@@ -33,6 +33,9 @@ const CARD: &[&str] = &[
     "graphique",
     "nvidia",
     "geforce",
+    "rtx",
+    "gtx",
+    "radeon",
 ];
 /// Words that make it a computer's.
 const COMPUTER: &[&str] = &[
@@ -56,14 +59,87 @@ const COMPUTER: &[&str] = &[
     "thinkpad",
 ];
 const APPLE: &[&str] = &["mac", "macbook", "imac", "apple", "macmini"];
-/// Words that say that an amount of memory is data on a disk.
+/// Words that say that an amount of memory is data, or the disk that it lies on.
 const DATA: &[&str] = &[
-    "data", "corpus", "dataset", "disk", "disque", "storage", "stockage", "fichiers", "files",
-    "donnees", "pdfs",
+    "data",
+    "corpus",
+    "dataset",
+    "disk",
+    "disque",
+    "storage",
+    "stockage",
+    "fichiers",
+    "files",
+    "donnees",
+    "pdf",
+    "pdfs",
+    "documents",
+    "document",
+    "docs",
+    "text",
+    "texts",
+    "textes",
+    "logs",
+    "emails",
+    "mails",
+    "contracts",
+    "contrats",
+    "transcripts",
+    "articles",
+    "books",
+    "livres",
+    "archives",
+    "images",
+    "photos",
+    "videos",
+    "audio",
+    "recordings",
+    "ssd",
+    "nvme",
+    "hdd",
+];
+/// Several devices stand in each of these.
+const NODES: &[&str] = &[
+    "server",
+    "servers",
+    "serveur",
+    "serveurs",
+    "machine",
+    "machines",
+    "node",
+    "nodes",
+    "noeuds",
+    "host",
+    "hosts",
+    "box",
+    "boxes",
+    "workstations",
+];
+/// Beginnings of cards' names.
+const FAMILIES: &[&str] = &[
+    "rtx", "gtx", "rx", "radeon", "geforce", "quadro", "tesla", "arc",
+];
+/// Things that no listed device stands for, when something is to run on them.
+const UNLISTED: &[&str] = &[
+    "phone",
+    "smartphone",
+    "iphone",
+    "ipad",
+    "android",
+    "tablet",
+    "telephone",
+    "tablette",
+    "browser",
+    "navigateur",
+    "microcontroller",
+    "arduino",
+    "esp32",
 ];
 
 /// Most devices of one kind that a need may name.
 const MOST_DEVICES: f64 = 4096.0;
+/// More memory in GB than a card that is spoken of without its name has.
+const MOST_CARD_GB: f64 = 300.0;
 /// Devices in a large server.
 const IN_ONE_MACHINE: f64 = 8.0;
 
@@ -80,8 +156,9 @@ pub(super) fn machines(
         let Kind::Device(name) = &piece.kind else {
             continue;
         };
-        let count = count_of(pieces, i, context, notes)?;
+        let each = count_of(pieces, i, context, notes)?;
         mark_count(pieces, amounts, used, i);
+        let count = each.saturating_mul(nodes(pieces, amounts, used, i));
         let memory = memory_after(pieces, amounts, used, i);
         let mut machine = HardwareNeed {
             device: Some(name.clone()),
@@ -102,9 +179,34 @@ pub(super) fn machines(
         }
     }
     if found.is_empty() {
+        if let Some(name) = unlisted(pieces, amounts) {
+            return Err(RecommendError::UnknownDevice {
+                field: "hardware.device",
+                name,
+            });
+        }
         found.extend(unnamed(pieces, amounts, used, context, notes)?);
     }
     Ok(found)
+}
+
+/// A thing to run on, or a card without its memory, that isn't in the table: nothing else may
+/// silently take its place.
+fn unlisted(pieces: &[Piece], amounts: &[Amount]) -> Option<String> {
+    let thing = pieces.iter().enumerate().find(|(i, piece)| {
+        let on = pieces[i.saturating_sub(3)..*i].iter();
+        piece.is(UNLISTED) && on.into_iter().any(|p| p.is(&["on", "sur"]))
+    });
+    if let Some((_, thing)) = thing {
+        return Some(thing.text.clone());
+    }
+    let card = pieces
+        .windows(2)
+        .find(|w| w[0].is(FAMILIES) && w[1].text.bytes().any(|b| b.is_ascii_digit()))?;
+    let memory = memory(pieces, amounts, no_card(pieces));
+    memory
+        .is_none()
+        .then(|| format!("{} {}", card[0].text, card[1].text))
 }
 
 /// The number before a device (`two L4`, `2x H100`, `a pair of`), or after (`L4 x2`).
@@ -144,6 +246,32 @@ fn count_of(
     Ok(value as u32)
 }
 
+/// How many servers hold the devices each: `two servers with 4 H100`.
+fn nodes(pieces: &[Piece], amounts: &[Amount], used: &mut [bool], device: usize) -> u32 {
+    let links = [
+        "with", "of", "avec", "de", "each", "having", "x", "have", "has", "gpu", "nvidia",
+    ];
+    let linked = |p: &Piece| {
+        p.is(&links)
+            || p.is(NODES)
+            || matches!(p.kind, Kind::Number { .. })
+            || small_number(p).is_some()
+    };
+    let holding = amounts.iter().enumerate().rev().find(|(_, a)| {
+        NODES.contains(&a.unit.as_str())
+            && a.end < device
+            && device - a.end <= 5
+            && pieces[a.end..device].iter().all(linked)
+    });
+    match holding {
+        Some((n, amount)) if (1.0..=MOST_DEVICES).contains(&amount.value) => {
+            used[n] = true;
+            amount.value as u32
+        }
+        _ => 1,
+    }
+}
+
 fn number_before(pieces: &[Piece], device: usize) -> Option<(usize, f64)> {
     let skip = |p: &Piece| {
         p.is(&[
@@ -155,7 +283,10 @@ fn number_before(pieces: &[Piece], device: usize) -> Option<(usize, f64)> {
     for _ in 0..3 {
         i = i.checked_sub(1)?;
         if let Some(value) = small_number(&pieces[i]) {
-            return Some((i, value));
+            let minus = i
+                .checked_sub(1)
+                .is_some_and(|before| pieces[before].is(&[MINUS]));
+            return Some((i, if minus { -value } else { value }));
         }
         if !skip(&pieces[i]) {
             return None;
@@ -239,17 +370,8 @@ fn unnamed(
     context: &Context<'_>,
     notes: &mut Notes,
 ) -> Result<Option<HardwareNeed>, RecommendError> {
-    let said = |words: &[&str]| pieces.iter().any(|p| p.is(words));
-    let memory = amounts.iter().enumerate().find_map(|(n, a)| {
-        let near = super::amounts::Around::of(pieces, a);
-        let belongs = near.has(CARD)
-            || near.has(COMPUTER)
-            || near.has(APPLE)
-            || MEMORY.contains(&a.unit.as_str());
-        gigabytes(a)
-            .filter(|_| belongs && !near.has(DATA))
-            .map(|gb| (n, gb))
-    });
+    let no_card = no_card(pieces);
+    let memory = memory(pieces, amounts, no_card);
     if let Some((n, _)) = memory {
         used[n] = true;
     }
@@ -261,76 +383,145 @@ fn unnamed(
             found,
         });
     }
-    let no_card = no_card(pieces);
-    let device = if said(APPLE) {
-        slowest(context, gb.unwrap_or(16.0), |d| {
-            d.kind == DeviceKind::Unified
-        })
-    } else if gb.is_some() && !no_card && (said(CARD) || !said(COMPUTER)) {
-        slowest(context, gb.unwrap_or_default(), |d| {
-            d.vendor == "NVIDIA"
-                && matches!(
-                    d.kind,
-                    DeviceKind::ConsumerGpu
-                        | DeviceKind::WorkstationGpu
-                        | DeviceKind::DatacenterGpu
-                )
-        })
-    } else if gb.is_some()
-        || no_card
-        || said(&["laptop", "notebook", "ultrabook", "pc", "desktop"])
-        || said(&["ordinateur"])
-    {
-        // A common desktop processor: two channels of memory, as laptops have too.
-        context.device("Core i9-13900K DDR5-6400")
-    } else {
-        None
-    };
-    let Some(device) = device else {
+    let Some(device) = stand_in(pieces, gb, no_card, context) else {
         return Ok(None);
     };
     notes.assume("hardware.device", &device.name);
+    if let Some(gb) = gb.filter(|gb| device.kind != DeviceKind::Cpu && *gb > MOST_CARD_GB) {
+        // More than any card has: the memory of several together.
+        let count = (gb / device.memory_gb).ceil().clamp(1.0, MOST_DEVICES) as u32;
+        notes.assume("hardware.count", &count.to_string());
+        return Ok(Some(HardwareNeed {
+            device: Some(device.name.clone()),
+            count,
+            memory_gb: None,
+            ownership: Ownership::Owned,
+        }));
+    }
     let memory_gb = gb.unwrap_or(16.0);
     if gb.is_none() {
         notes.assume("hardware.memory_gb", "16");
     }
+    let cards = ["gpu", "gpus", "cards", "cartes", "card", "x"];
     let cards = amounts
         .iter()
-        .enumerate()
-        .find(|(_, a)| {
-            matches!(
-                a.unit.as_str(),
-                "gpu" | "gpus" | "cards" | "cartes" | "card"
-            ) || a.unit == "x"
-        })
-        .map(|(n, a)| (n, a.value));
-    if let Some((n, _)) = cards {
+        .position(|a| cards.contains(&a.unit.as_str()))
+        .filter(|_| !no_card);
+    if let Some(n) = cards {
         used[n] = true;
     }
-    let count = cards.map_or(1.0, |(_, v)| v).clamp(1.0, MOST_DEVICES) as u32;
+    let count = cards.map_or(1.0, |n| amounts[n].value);
     let same = (device.memory_gb - memory_gb).abs() <= 0.06 * device.memory_gb;
     Ok(Some(HardwareNeed {
         device: Some(device.name.clone()),
-        count,
+        count: count.clamp(1.0, MOST_DEVICES) as u32,
         memory_gb: (!same).then_some(memory_gb),
         ownership: Ownership::Owned,
     }))
 }
 
-/// `no GPU`, `CPU only`, `sans carte graphique`.
+/// The amount that is a machine's memory, in GB: a card's before a computer's, unless there is none.
+fn memory(pieces: &[Piece], amounts: &[Amount], no_card: bool) -> Option<(usize, f64)> {
+    let all: Vec<(usize, f64, Around<'_>)> = amounts
+        .iter()
+        .enumerate()
+        .filter_map(|(n, amount)| {
+            let near = Around::of(pieces, amount);
+            let machine = near.has(CARD) || near.has(COMPUTER) || near.has(APPLE);
+            let plain = MEMORY.contains(&amount.unit.as_str());
+            let gb = gigabytes(amount)?;
+            ((machine || plain) && !is_data(&near)).then_some((n, gb, near))
+        })
+        .collect();
+    let of_card = |near: &Around<'_>| {
+        near.follows(CARD, 3) && !near.follows(&["ram"], 2)
+            || near.before.iter().take(2).any(|w| CARD.contains(w)) && !near.follows(&["ram"], 3)
+    };
+    let card = all.iter().find(|(_, _, near)| !no_card && of_card(near));
+    card.or(all.first()).map(|(n, gb, _)| (*n, *gb))
+}
+
+/// `10 GB of documents`, `a corpus of 40 GB`, `1 TB SSD`.
+fn is_data(near: &Around<'_>) -> bool {
+    let of = near.follows(&["of", "de", "d", "worth"], 1)
+        && near.follows(DATA, 5)
+        && !near.follows(&["ram", "vram", "memory", "memoire"], 2);
+    let has = |words: &[&str]| near.before.iter().take(3).any(|w| words.contains(w));
+    let belongs = near.has(CARD) || near.has(COMPUTER) || near.has(APPLE);
+    of || near.follows(DATA, 1) || has(DATA) && !belongs
+}
+
+/// A listed device for one that has no name.
+fn stand_in<'c>(
+    pieces: &[Piece],
+    gb: Option<f64>,
+    no_card: bool,
+    context: &'c Context<'_>,
+) -> Option<&'c Device> {
+    let said = |words: &[&str]| pieces.iter().any(|p| p.is(words));
+    let is_card = |d: &Device| {
+        let gpu = matches!(
+            d.kind,
+            DeviceKind::ConsumerGpu | DeviceKind::WorkstationGpu | DeviceKind::DatacenterGpu
+        );
+        d.vendor == "NVIDIA" && gpu
+    };
+    if said(APPLE) {
+        return slowest(context, gb.unwrap_or(16.0), |d| {
+            d.kind == DeviceKind::Unified
+        });
+    }
+    match gb {
+        Some(gb) if !no_card && said(CARD) && gb > MOST_CARD_GB => context.device("A100-80GB-SXM"),
+        Some(gb) if !no_card && (said(CARD) || !said(COMPUTER)) => slowest(context, gb, is_card),
+        None if !no_card
+            && !said(&[
+                "laptop",
+                "notebook",
+                "ultrabook",
+                "pc",
+                "desktop",
+                "ordinateur",
+            ]) =>
+        {
+            None
+        }
+        // A common desktop processor: two channels of memory, as laptops have too.
+        _ => context.device("Core i9-13900K DDR5-6400"),
+    }
+}
+
+/// `no GPU`, `we don't have a graphics card`, `CPU only`, `sans carte graphique`.
 fn no_card(pieces: &[Piece]) -> bool {
-    pieces.windows(2).any(|w| {
-        w[0].is(&["no", "without", "sans", "zero", "pas"])
-            && w[1].is(&["gpu", "gpus", "carte", "card", "graphics"])
-    }) || pieces
-        .windows(2)
-        .any(|w| w[0].is(&["cpu"]) && w[1].is(&["only", "uniquement", "seulement", "-"]))
-        || pieces
-            .iter()
-            .any(|p| p.is(&["cpu", "processor", "processeur"]))
-        || pieces
-            .windows(3)
-            .any(|w| w[0].is(&["pas"]) && w[1].is(&["de", "d"]) && w[2].is(&["gpu", "carte"]))
+    let between = [
+        "a",
+        "an",
+        "any",
+        "the",
+        "de",
+        "d",
+        "have",
+        "got",
+        "need",
+        "dedicated",
+        "discrete",
+        "graphics",
+        "nvidia",
+        "of",
+    ];
+    let denied = |i: usize| {
+        let before = pieces[..i].iter().rev().find(|p| !p.is(&between));
+        before.is_some_and(|p| {
+            p.is(&[
+                "no", "not", "without", "sans", "zero", "pas", "aucune", "aucun",
+            ])
+        })
+    };
+    let mut cards = (0..pieces.len()).filter(|&i| pieces[i].is(&["gpu", "gpus", "carte", "card"]));
+    let processor = pieces
+        .iter()
+        .any(|p| p.is(&["cpu", "cpus", "processor", "processeur"]));
+    processor || cards.any(denied)
 }
 
 /// The slowest listed device with about this memory, or the slowest with more.
@@ -358,37 +549,10 @@ fn slowest<'c>(
         })
 }
 
-/// Whether the text says that machines are rented.
-pub(super) fn ownership(pieces: &[Piece]) -> Option<Ownership> {
-    let said = |words: &[&str]| pieces.iter().any(|p| p.is(words));
-    if said(&[
-        "rent",
-        "rented",
-        "renting",
-        "rental",
-        "cloud",
-        "aws",
-        "gcp",
-        "azure",
-        "runpod",
-        "lambda",
-        "louer",
-        "loue",
-        "louee",
-        "location",
-        "hyperstack",
-        "ovh",
-        "scaleway",
-        "spot",
-        "ec2",
-    ]) {
-        Some(Ownership::Rented)
-    } else if said(&[
-        "my", "our", "own", "owned", "have", "mon", "ma", "mes", "notre", "nos", "ai", "avons",
-        "bought", "home", "maison", "laptop", "macbook", "portable", "desktop",
-    ]) {
-        Some(Ownership::Owned)
-    } else {
-        None
-    }
+/// Whether the text speaks of the machines as the user's, so that it goes without saying.
+pub(super) fn belongs_to_user(pieces: &[Piece]) -> bool {
+    let words = [
+        "my", "our", "mon", "ma", "mes", "notre", "nos", "laptop", "macbook", "portable", "desktop",
+    ];
+    pieces.iter().any(|p| p.is(&words))
 }

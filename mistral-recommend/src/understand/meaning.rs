@@ -12,11 +12,20 @@ const USD_PER_EUR: f64 = 1.15;
 const USD_PER_GBP: f64 = 1.33;
 /// Tokens of a page of text.
 const TOKENS_PER_PAGE: f64 = 600.0;
+/// Tokens of a word of English or French prose.
+const TOKENS_PER_WORD: f64 = 1.35;
+/// Tokens of the longest sequence that can be meant.
+const MOST_TOKENS: f64 = 1e8;
 /// Pages of the longest document; more are a pile of documents.
 const MOST_PAGES: f64 = 5000.0;
 
 const MONEY: &[&str] = &[
     "$", "€", "£", "eur", "euro", "euros", "usd", "dollar", "dollars", "bucks", "gbp", "pounds",
+];
+/// Money that no rate is kept for: guessing one would move a limit.
+const OTHER_MONEY: &[&str] = &[
+    "¥", "₹", "chf", "francs", "yen", "jpy", "yuan", "rmb", "cny", "inr", "rupees", "cad", "aud",
+    "sek", "nok", "dkk", "pln", "krw", "brl",
 ];
 const TIME: &[&str] = &[
     "ms",
@@ -35,6 +44,7 @@ const TIME: &[&str] = &[
     "min",
 ];
 const TOKENS: &[&str] = &["token", "tokens", "tok", "tks", "jeton", "jetons"];
+const WORDS: &[&str] = &["words", "mots"];
 const PEOPLE: &[&str] = &[
     "user",
     "users",
@@ -105,6 +115,16 @@ const REQUESTS: &[&str] = &[
     "scans",
     "sessions",
     "streams",
+    "comments",
+    "commentaires",
+    "posts",
+    "reviews",
+    "articles",
+    "records",
+    "items",
+    "letters",
+    "reports",
+    "contracts",
 ];
 const AT_ONCE: &[&str] = &[
     "concurrent",
@@ -135,40 +155,47 @@ pub(super) fn place(
 ) -> Result<bool, RecommendError> {
     let around = Around::of(pieces, amount);
     let unit = amount.unit.as_str();
-    if MONEY.contains(&unit) {
+    if OTHER_MONEY.contains(&unit) {
+        return Err(RecommendError::UnknownCurrency {
+            name: unit.to_owned(),
+        });
+    }
+    if MONEY.contains(&unit) || is_bare_budget(amount, &around) {
         return money(amount, &around, need, notes).map(|()| true);
     }
+    let counts_tokens = TOKENS.contains(&unit) || TOKENS.contains(&first(&around));
+    let counts_requests = REQUESTS.contains(&unit) || REQUESTS.contains(&first(&around));
+    let counts_people = PEOPLE.contains(&unit)
+        || (AT_ONCE.contains(&unit) || unit.len() > 3) && around.follows(PEOPLE, 2);
     if amount.negative {
-        return Ok(false);
+        let meant = counts_tokens || counts_requests || counts_people || TIME.contains(&unit);
+        return if meant {
+            Err(negative("an amount", amount))
+        } else {
+            Ok(false)
+        };
     }
-    let pages = matches!(unit, "page" | "pages") && period_per_month(&around).is_none();
-    if pages && amount.value <= MOST_PAGES {
-        let tokens = amount.value * TOKENS_PER_PAGE * 1.2;
-        need.context_tokens = need.context_tokens.max(Some(tokens as u32));
-        let value = format!("{tokens} (pages of {TOKENS_PER_PAGE} tokens)");
-        notes.assume("context_tokens", &value);
+    if WORDS.contains(&unit) {
+        return words(amount, &around, need, notes).map(|()| true);
+    }
+    if matches!(unit, "page" | "pages") && pages(amount, &around, need, notes) {
         return Ok(true);
     }
-    let counts_tokens = TOKENS.contains(&unit);
-    let counts_requests = REQUESTS.contains(&unit) || REQUESTS.contains(&first(&around));
-    if matches!(unit, "rps" | "qps") || (counts_requests && !counts_tokens && !TIME.contains(&unit))
-    {
+    let counted = counts_requests && !TOKENS.contains(&unit) && !TIME.contains(&unit);
+    if matches!(unit, "rps" | "qps") || counted {
         return requests(amount, &around, need);
     }
     if TIME.contains(&unit) {
         return Ok(time(amount, &around, need));
     }
-    if TOKENS.contains(&unit)
-        || TOKENS.contains(&first(&around))
+    if counts_tokens
         || matches!(unit, "tps" | "t" | "tok/s")
         || (unit.is_empty() || unit == "context" || unit == "contexte")
             && around_tokens(amount, &around)
     {
-        return Ok(tokens(amount, &around, need));
+        return tokens(amount, &around, need).map(|()| true);
     }
-    if PEOPLE.contains(&unit)
-        || (AT_ONCE.contains(&unit) || unit.len() > 3) && around.follows(PEOPLE, 2)
-    {
+    if counts_people {
         return people(amount, unit, &around, need);
     }
     if matches!(unit, "concurrent" | "simultaneous" | "parallel") {
@@ -176,6 +203,37 @@ pub(super) fn place(
         return Ok(true);
     }
     Ok(false)
+}
+
+fn negative(field: &'static str, amount: &Amount) -> RecommendError {
+    RecommendError::OutOfRange {
+        field,
+        expected: "0 or more",
+        found: -amount.value,
+    }
+}
+
+/// `a budget of 500 per month`: money without its currency.
+fn is_bare_budget(amount: &Amount, around: &Around<'_>) -> bool {
+    let said = ["budget", "spend", "pay", "depenser"];
+    let near = around.before.iter().take(3).any(|w| said.contains(w));
+    let plain = matches!(
+        amount.unit.as_str(),
+        "" | "per" | "a" | "par" | "month" | "mois" | "monthly" | "max" | "maximum"
+    );
+    near && plain
+}
+
+/// Documents of so many pages; more than any has, or so many a day, aren't a length.
+fn pages(amount: &Amount, around: &Around<'_>, need: &mut Need, notes: &mut Notes) -> bool {
+    if period_per_month(around).is_some() || amount.value > MOST_PAGES {
+        return false;
+    }
+    let tokens = amount.value * TOKENS_PER_PAGE * 1.2;
+    need.context_tokens = need.context_tokens.max(Some(tokens as u32));
+    let value = format!("{tokens} (pages of {TOKENS_PER_PAGE} tokens)");
+    notes.assume("context_tokens", &value);
+    true
 }
 
 fn first<'a>(around: &Around<'a>) -> &'a str {
@@ -188,45 +246,45 @@ fn money(
     need: &mut Need,
     notes: &mut Notes,
 ) -> Result<(), RecommendError> {
-    let value = if amount.negative {
-        -amount.value
-    } else {
-        amount.value
-    };
-    if value < 0.0 {
-        return Err(RecommendError::OutOfRange {
-            field: "budget",
-            expected: "0 or more",
-            found: value,
-        });
+    if amount.negative {
+        return Err(negative("budget", amount));
     }
-    let (rate, name) = match amount.unit.as_str() {
-        "€" | "eur" | "euro" | "euros" => (USD_PER_EUR, "eur"),
-        "£" | "gbp" | "pounds" => (USD_PER_GBP, "gbp"),
-        _ => (1.0, "usd"),
-    };
-    if rate != 1.0 {
-        notes.assume(&format!("usd_per_{name}"), &rate.to_string());
-    }
-    let usd = value * rate;
-    let per_million = around.after.iter().take(5).any(|w| {
-        matches!(
-            *w,
-            "mtok" | "mtoks" | "million" | "millions" | "tokens" | "jetons"
-        )
-    });
+    let usd = amount.value * usd_rate(amount, notes);
+    let after = |words: &[&str], within: usize| around.follows(words, within);
     let limit = |old: Option<f64>, new: f64| Some(old.map_or(new, |o| o.min(new)));
-    if per_million {
-        need.budget.usd_per_mtok = limit(need.budget.usd_per_mtok, usd);
+    let budget = &mut need.budget;
+    let tokens = ["mtok", "mtoks", "million", "millions", "tokens", "jetons"];
+    if after(&tokens, 5) {
+        let thousand = after(&["ktok"], 3);
+        let each = if thousand { usd * 1e3 } else { usd };
+        budget.usd_per_mtok = limit(budget.usd_per_mtok, each);
         return Ok(());
     }
-    match period_per_month(around) {
-        Some(Period::Hour) => need.budget.usd_per_hour = limit(need.budget.usd_per_hour, usd),
-        Some(p) => {
-            need.budget.usd_per_month = limit(need.budget.usd_per_month, usd * p.per_month())
-        }
+    let per = after(&["per", "a", "/", "par", "each"], 1);
+    if per
+        && after(
+            &[
+                "user",
+                "seat",
+                "utilisateur",
+                "person",
+                "personne",
+                "employee",
+            ],
+            2,
+        )
+    {
+        notes.usd_per_user_and_month =
+            Some(usd * period_per_month(around).map_or(1.0, Period::per_month));
+        return Ok(());
+    }
+    // `per month` may stand as the unit of an amount without a currency.
+    let period = period_per_month(around).or(Period::of(&amount.unit));
+    match period {
+        Some(Period::Hour) => budget.usd_per_hour = limit(budget.usd_per_hour, usd),
+        Some(p) => budget.usd_per_month = limit(budget.usd_per_month, usd * p.per_month()),
         None => {
-            need.budget.usd_per_month = limit(need.budget.usd_per_month, usd);
+            budget.usd_per_month = limit(budget.usd_per_month, usd);
             let said_before = around.has(&["monthly", "mensuel", "month", "mois"]);
             if !said_before {
                 notes.assume("budget.period", "month");
@@ -234,6 +292,21 @@ fn money(
         }
     }
     Ok(())
+}
+
+/// US dollars one of the amount's currency is worth, among the assumptions unless it is the dollar.
+fn usd_rate(amount: &Amount, notes: &mut Notes) -> f64 {
+    let (rate, name) = match amount.unit.as_str() {
+        "€" | "eur" | "euro" | "euros" => (USD_PER_EUR, "usd_per_eur"),
+        "£" | "gbp" | "pounds" => (USD_PER_GBP, "usd_per_gbp"),
+        unit if MONEY.contains(&unit) => return 1.0,
+        _ => {
+            notes.assume("budget.currency", "usd");
+            return 1.0;
+        }
+    };
+    notes.assume(name, &rate.to_string());
+    rate
 }
 
 /// Words that make a time the whole answer's.
@@ -325,7 +398,56 @@ fn around_tokens(amount: &Amount, around: &Around<'_>) -> bool {
                 || around.before.iter().take(3).any(|w| window.contains(w)))
 }
 
-fn tokens(amount: &Amount, around: &Around<'_>, need: &mut Need) -> bool {
+/// Words of prose as the tokens that they are.
+fn words(
+    amount: &Amount,
+    around: &Around<'_>,
+    need: &mut Need,
+    notes: &mut Notes,
+) -> Result<(), RecommendError> {
+    notes.assume("tokens_per_word", &TOKENS_PER_WORD.to_string());
+    let counted = Amount {
+        value: amount.value * TOKENS_PER_WORD,
+        kilo: false,
+        ..amount.clone()
+    };
+    tokens(&counted, around, need)
+}
+
+/// Words that make tokens those of a prompt.
+const PROMPT: &[&str] = &[
+    "prompt",
+    "prompts",
+    "input",
+    "inputs",
+    "entree",
+    "entrees",
+    "in",
+    "question",
+    "questions",
+    "invite",
+    "invites",
+];
+/// Words that make tokens those of an answer.
+const ANSWER: &[&str] = &[
+    "output",
+    "outputs",
+    "answer",
+    "answers",
+    "reply",
+    "replies",
+    "sortie",
+    "sorties",
+    "reponse",
+    "reponses",
+    "generated",
+    "generate",
+    "out",
+    "completion",
+    "completions",
+];
+
+fn tokens(amount: &Amount, around: &Around<'_>, need: &mut Need) -> Result<(), RecommendError> {
     let rate = matches!(amount.unit.as_str(), "tps" | "t" | "tok/s")
         || matches!(period_per_month(around), Some(Period::Second));
     if rate {
@@ -356,56 +478,28 @@ fn tokens(amount: &Amount, around: &Around<'_>, need: &mut Need) -> bool {
             let ms = 1e3 / amount.value;
             need.latency.tpot_ms = Some(need.latency.tpot_ms.map_or(ms, |o| o.min(ms)));
         }
-        return true;
+        return Ok(());
     }
     if let Some(period) = period_per_month(around) {
         need.load.tokens_per_month = Some(amount.value * period.per_month());
-        return true;
+        return Ok(());
     }
-    let n = token_count(amount);
+    let n = token_count(amount)?;
     // `500 input tokens` has its kind where a unit stands.
     let said = |words: &[&str]| around.has(words) || words.contains(&amount.unit.as_str());
-    if said(&[
-        "prompt",
-        "prompts",
-        "input",
-        "inputs",
-        "entree",
-        "entrees",
-        "in",
-        "question",
-        "questions",
-        "invite",
-        "invites",
-    ]) {
+    if said(PROMPT) {
         need.load.prompt_tokens = Some(n);
-    } else if said(&[
-        "output",
-        "outputs",
-        "answer",
-        "answers",
-        "reply",
-        "replies",
-        "sortie",
-        "sorties",
-        "reponse",
-        "reponses",
-        "generated",
-        "generate",
-        "out",
-        "completion",
-        "completions",
-    ]) {
+    } else if said(ANSWER) {
         need.load.output_tokens = Some(n);
     } else {
         need.context_tokens = need.context_tokens.max(Some(n));
     }
-    true
+    Ok(())
 }
 
 /// `32k` tokens are 32768, `30k` are 30000: multiples of 1024 where the count of thousands is a
 /// power of two.
-fn token_count(amount: &Amount) -> u32 {
+fn token_count(amount: &Amount) -> Result<u32, RecommendError> {
     let thousands = amount.value / 1e3;
     let power = thousands.fract() == 0.0
         && (1.0..=1024.0).contains(&thousands)
@@ -415,7 +509,15 @@ fn token_count(amount: &Amount) -> u32 {
     } else {
         amount.value
     };
-    n.clamp(0.0, f64::from(u32::MAX)) as u32
+    if n <= MOST_TOKENS {
+        Ok(n as u32)
+    } else {
+        Err(RecommendError::OutOfRange {
+            field: "tokens",
+            expected: "at most 1e8",
+            found: amount.value,
+        })
+    }
 }
 
 fn requests(amount: &Amount, around: &Around<'_>, need: &mut Need) -> Result<bool, RecommendError> {

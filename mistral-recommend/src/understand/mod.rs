@@ -67,13 +67,18 @@ pub enum Language {
     French,
 }
 
-/// Assumptions, each once, in order.
+/// What reading leaves beside the need.
 #[derive(Debug, Default)]
-struct Notes(BTreeSet<String>);
+struct Notes {
+    /// Assumptions, each once, in order.
+    assumed: BTreeSet<String>,
+    /// A budget for each user, until their number is known.
+    usd_per_user_and_month: Option<f64>,
+}
 
 impl Notes {
     fn assume(&mut self, name: &str, value: &str) {
-        self.0.insert(format!("{name}: {value}"));
+        self.assumed.insert(format!("{name}: {value}"));
     }
 }
 
@@ -112,6 +117,7 @@ pub fn understand(text: &str, context: &Context<'_>) -> Result<Understood, Recom
             *used = meaning::place(amount, &pieces, &mut need, &mut notes)?;
         }
     }
+    settle_budget(&mut need, &mut notes);
     models(&pieces, &mut need);
 
     let said = Need {
@@ -125,11 +131,11 @@ pub fn understand(text: &str, context: &Context<'_>) -> Result<Understood, Recom
     if words::hosting_conflict(&words) {
         question = Some(ask_hosting(language));
     }
-    settle_ownership(&pieces, &mut need, &mut notes);
-    settle_hosting(&mut need, &mut notes);
+    settle_ownership(&pieces, &words, &mut need, &mut notes);
+    settle_hosting(&words, &mut need, &mut notes);
     Ok(Understood {
         need,
-        assumed: notes.0.into_iter().collect(),
+        assumed: notes.assumed.into_iter().collect(),
         question,
         language,
     })
@@ -198,11 +204,29 @@ fn models(pieces: &[Piece], need: &mut Need) {
     }
 }
 
-fn settle_ownership(pieces: &[Piece], need: &mut Need, notes: &mut Notes) {
+/// A budget for each user is one for all of them.
+fn settle_budget(need: &mut Need, notes: &mut Notes) {
+    let Some(each) = notes.usd_per_user_and_month else {
+        return;
+    };
+    let users = need
+        .load
+        .users
+        .or(need.load.concurrency)
+        .unwrap_or_else(|| {
+            notes.assume("load.users", "1");
+            1
+        });
+    let all = each * f64::from(users);
+    let limit = need.budget.usd_per_month.map_or(all, |old| old.min(all));
+    need.budget.usd_per_month = Some(limit);
+}
+
+fn settle_ownership(pieces: &[Piece], words: &Words, need: &mut Need, notes: &mut Notes) {
     if need.hardware.is_empty() {
         return;
     }
-    let said = machines::ownership(pieces);
+    let said = words::ownership(words);
     let ownership = match said {
         Some(o) => o,
         // A price an hour is a rent.
@@ -212,7 +236,7 @@ fn settle_ownership(pieces: &[Piece], need: &mut Need, notes: &mut Notes) {
     for machine in &mut need.hardware {
         machine.ownership = ownership;
     }
-    if said.is_none() {
+    if said.is_none() && !machines::belongs_to_user(pieces) {
         let name = match ownership {
             Ownership::Owned => "owned",
             Ownership::Rented => "rented",
@@ -221,11 +245,21 @@ fn settle_ownership(pieces: &[Piece], need: &mut Need, notes: &mut Notes) {
     }
 }
 
-/// Who names a machine means to use it.
-fn settle_hosting(need: &mut Need, notes: &mut Notes) {
-    if need.hosting.is_none() && !need.hardware.is_empty() {
-        need.hosting = Some(HostingNeed::SelfHosted);
-        notes.assume("hosting", "self_hosted");
+/// Who names a machine means to use it; who names the API beside it compares them.
+fn settle_hosting(words: &Words, need: &mut Need, notes: &mut Notes) {
+    if need.hardware.is_empty() {
+        return;
+    }
+    match need.hosting {
+        Some(HostingNeed::Api) if words::names_mistrals_api(words) => {
+            need.hosting = None;
+            notes.assume("hosting", "self_hosted or api");
+        }
+        None | Some(HostingNeed::Api) => {
+            need.hosting = Some(HostingNeed::SelfHosted);
+            notes.assume("hosting", "self_hosted");
+        }
+        _ => {}
     }
 }
 

@@ -11,6 +11,10 @@ const WORDS: &[&str] = &["ocr", "devstralsmall"];
 
 /// Replaces the pieces of a name by one piece that says what it names; longest names first.
 pub(super) fn recognise(pieces: Vec<Piece>, context: &Context<'_>) -> Vec<Piece> {
+    let pieces: Vec<Piece> = pieces
+        .into_iter()
+        .flat_map(|piece| counted(piece, context))
+        .collect();
     let mut out: Vec<Piece> = Vec::with_capacity(pieces.len());
     let mut i = 0;
     while i < pieces.len() {
@@ -31,6 +35,56 @@ pub(super) fn recognise(pieces: Vec<Piece>, context: &Context<'_>) -> Vec<Piece>
         }
     }
     out
+}
+
+/// `2x4090` and `H100x4` as a number and a name.
+fn counted(piece: Piece, context: &Context<'_>) -> Vec<Piece> {
+    let word = |text: &str| Piece {
+        text: text.to_owned(),
+        kind: Kind::Word,
+    };
+    // A card is called `4090`, and `rtx` may follow as a word of its own.
+    let names = |text: &str| {
+        context.device(text).is_some()
+            || context
+                .device(text.strip_suffix('s').unwrap_or(text))
+                .is_some()
+            || matches!(text, "rtx" | "gtx" | "nvidia" | "amd" | "tesla" | "mac")
+    };
+    if let Kind::Number { value, suffix } = &piece.kind
+        && let Some(name) = suffix.strip_prefix('x').filter(|name| names(name))
+    {
+        let kind = Kind::Number {
+            value: *value,
+            suffix: "x".to_owned(),
+        };
+        let text = piece.text.strip_suffix(name).unwrap_or_default();
+        let number = Piece {
+            text: text.to_owned(),
+            kind,
+        };
+        let named = match name.trim_end_matches('s').parse() {
+            Ok(value) => Piece {
+                text: name.to_owned(),
+                kind: Kind::Number {
+                    value,
+                    suffix: name
+                        .trim_start_matches(|c: char| c.is_ascii_digit())
+                        .to_owned(),
+                },
+            },
+            Err(_) => word(name),
+        };
+        return vec![number, named];
+    }
+    if piece.kind == Kind::Word
+        && let Some((name, count)) = piece.text.rsplit_once('x')
+        && count.parse::<u32>().is_ok()
+        && names(name)
+    {
+        return vec![word(name), word(&format!("x{count}"))];
+    }
+    vec![piece]
 }
 
 fn joined(pieces: &[Piece]) -> String {

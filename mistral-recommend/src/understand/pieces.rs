@@ -21,7 +21,7 @@ pub(super) enum Kind {
         /// The letters.
         suffix: String,
     },
-    /// A sign that means something: a currency, a comparison, a full stop.
+    /// A sign that means something: a currency, a comparison, a full stop, [`MINUS`].
     Sign,
     /// A device of the table.
     Device(String),
@@ -29,13 +29,32 @@ pub(super) enum Kind {
     Model(String),
 }
 
+/// The text of a minus before a number; other hyphens and dashes are `-`.
+pub(super) const MINUS: &str = "minus";
+
+const CURRENCIES: &str = "$€£¥₹";
+
 impl Piece {
+    fn sign(text: impl Into<String>) -> Self {
+        Self {
+            text: text.into(),
+            kind: Kind::Sign,
+        }
+    }
+
+    fn word(text: &str) -> Self {
+        Self {
+            text: text.to_owned(),
+            kind: Kind::Word,
+        }
+    }
+
     pub(super) fn is(&self, words: &[&str]) -> bool {
         words.contains(&self.text.as_str())
     }
 }
 
-/// Lower case, accents removed, typographic signs replaced by plain ones.
+/// Lower case, accents removed, typographic signs replaced by plain ones, `don't` as `do not`.
 pub(super) fn fold(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars().flat_map(char::to_lowercase) {
@@ -58,7 +77,7 @@ pub(super) fn fold(text: &str) -> String {
             c => out.push(c),
         }
     }
-    out
+    out.replace("n't", " not")
 }
 
 /// Cuts a folded text.
@@ -75,16 +94,25 @@ pub(super) fn cut(folded: &str) -> Vec<Piece> {
             }
             pieces.push(word_or_number(chars[start..i].iter().collect()));
         } else {
-            if "$€£<>/%;.,:?!+-(".contains(c) {
-                pieces.push(Piece {
-                    text: c.to_string(),
-                    kind: Kind::Sign,
-                });
+            if is_minus(&chars, i) {
+                pieces.push(Piece::sign(MINUS));
+            } else if CURRENCIES.contains(c) || "<>/%;.,:?!+-(".contains(c) {
+                pieces.push(Piece::sign(c));
             }
             i += 1;
         }
     }
-    join_thousands(pieces)
+    per_million(join_thousands(pieces))
+}
+
+/// A hyphen that stands apart from what is before it and is glued to an amount; `a - 5`, `2-4` and
+/// `24-GB` have other hyphens.
+fn is_minus(chars: &[char], i: usize) -> bool {
+    let amount = |c: &char| c.is_ascii_digit() || CURRENCIES.contains(*c);
+    let apart = i.checked_sub(1).is_none_or(|before| {
+        chars[before].is_whitespace() || chars[before] == '(' || CURRENCIES.contains(chars[before])
+    });
+    chars[i] == '-' && apart && chars.get(i + 1).is_some_and(amount)
 }
 
 fn continues(chars: &[char], i: usize) -> bool {
@@ -183,6 +211,41 @@ fn join_thousands(pieces: Vec<Piece>) -> Vec<Piece> {
     out
 }
 
+/// `per 1M tokens` and `/ 1000 tokens` as `per million tokens` and `/ ktok tokens`: what a price is
+/// for is no amount of its own.
+fn per_million(pieces: Vec<Piece>) -> Vec<Piece> {
+    let mut out: Vec<Piece> = Vec::with_capacity(pieces.len());
+    let mut rest = pieces.into_iter().peekable();
+    while let Some(piece) = rest.next() {
+        let per = out.last().is_some_and(|p| p.is(&["per", "/", "par"]));
+        let (value, suffix) = match &piece.kind {
+            Kind::Number { value, suffix } if per => (*value, suffix.as_str()),
+            _ => (0.0, ""),
+        };
+        let tokens = rest.peek().is_some_and(|p| p.is(&["tokens", "jetons"]));
+        let scale = rest
+            .peek()
+            .is_some_and(|p| p.is(&["million", "millions", "m", "thousand", "mille", "k"]));
+        if value == 1.0 && suffix.is_empty() && scale {
+            continue;
+        }
+        if (value == 1.0 && matches!(suffix, "m" | "mtok" | "mtoks"))
+            || (value == 1e6 && suffix.is_empty() && tokens)
+        {
+            out.push(Piece::word("million"));
+        } else if (per && piece.is(&["thousand", "mille"])
+            || value == 1.0 && suffix == "k"
+            || value == 1e3 && suffix.is_empty())
+            && tokens
+        {
+            out.push(Piece::word("ktok"));
+        } else {
+            out.push(piece);
+        }
+    }
+    out
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -228,5 +291,25 @@ mod tests {
             .map(|p| p.text)
             .collect();
         assert_eq!(words, ["generation", "d", "oeuvres", ",", "a100", "<", "3"]);
+    }
+
+    #[test]
+    fn hyphens_and_prices() {
+        let texts = |text: &str| {
+            let pieces = cut(&fold(text)).into_iter().map(|p| p.text);
+            pieces.collect::<Vec<_>>().join(" ")
+        };
+        for (text, expected) in [
+            ("bot - $5", "bot - $ 5"),
+            ("bot, -$5", "bot , minus $ 5"),
+            ("-5 users, 2-4 cards", "minus 5 users , 2 - 4 cards"),
+            ("we don't", "we do not"),
+            ("$1 per 1M tokens", "$ 1 per million tokens"),
+            ("$1/1 million tokens", "$ 1 / million tokens"),
+            ("$1 per 1k tokens", "$ 1 per ktok tokens"),
+            ("1000 tokens", "1000 tokens"),
+        ] {
+            assert_eq!(texts(text), expected, "{text}");
+        }
     }
 }

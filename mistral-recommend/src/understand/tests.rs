@@ -47,6 +47,8 @@ fn jobs() {
         ("RAG over our wiki", Task::Rag),
         ("summarizing medical notes", Task::Summarise),
         ("résumer de longs rapports", Task::Summarise),
+        ("résume mes emails", Task::Summarise),
+        ("screen resumes of applicants", Task::Extract),
         ("traduction de l'anglais vers le français", Task::Translate),
         ("classify tickets by sentiment", Task::Extract),
         ("transcrire des réunions audio", Task::Transcribe),
@@ -57,7 +59,25 @@ fn jobs() {
     ] {
         assert_eq!(read(text).task, Some(task), "{text}");
     }
-    assert_eq!(read("a chatbot, no vision needed").task, Some(Task::Chat));
+    for text in [
+        "a chatbot, no vision needed",
+        "a chatbot, no need for images",
+        "a chatbot; we don't need vision or tools",
+        "a chatbot for 30 support agents",
+        "a chatbot with our tone of voice",
+        "a chatbot in a docker image",
+    ] {
+        let need = read(text);
+        assert_eq!(
+            (need.task, need.capabilities),
+            (Some(Task::Chat), vec![]),
+            "{text}"
+        );
+    }
+    let agents = read("two servers with 4 H100 each, agents");
+    assert_eq!(agents.task, Some(Task::Agents));
+    // A word after a denied one isn't denied with it.
+    assert_eq!(read("no cloud for our chatbot").task, Some(Task::Chat));
 }
 
 #[test]
@@ -86,6 +106,24 @@ fn machines_by_name_number_and_memory() {
         ),
         ("chat that fits in 24 GB", "L4", 1, None),
         ("chat on H100s", "H100-SXM", 8, None),
+        ("chat on 2x4090", "RTX 4090", 2, None),
+        ("chat on 2xRTX 4090", "RTX 4090", 2, None),
+        ("chat, 8xH100 80GB", "H100-SXM", 8, None),
+        ("chat on H100x4", "H100-SXM", 4, None),
+        ("two servers with 4 H100 each, chat", "H100-SXM", 8, None),
+        ("2 nodes of 8xH100 for chat", "H100-SXM", 16, None),
+        ("2 to 4 GPUs with 24 GB each, chat", "L4", 4, None),
+        ("chat, 32 GB RAM and 8 GB VRAM", "RTX 2080", 1, None),
+        ("chat on an RTX 4060 8GB", "RTX 2080", 1, None),
+        ("chat with 640 GB of VRAM", "A100-80GB-SXM", 8, None),
+        ("RAG over our documents on a 24 GB GPU", "L4", 1, None),
+        ("RAG over 10 GB of documents, 24 GB GPU", "L4", 1, None),
+        (
+            "we don't have a GPU, 32 GB of RAM, chat",
+            "Core i9-13900K DDR5-6400",
+            1,
+            Some(32.0),
+        ),
         ("chat on a 24 GB GPU", "L4", 1, None),
         ("chat with 8GB VRAM card", "RTX 2080", 1, None),
         ("M4 Pro with 24 GB, coding", "Apple M4 Pro", 1, Some(24.0)),
@@ -109,7 +147,14 @@ fn machines_by_name_number_and_memory() {
             "{text}"
         );
     }
-    assert!(read("summarise 40 GB of data").hardware.is_empty());
+    for text in [
+        "summarise 40 GB of data",
+        "RAG over 10 GB of documents",
+        "RAG sur 1 To de PDF",
+        "chat for 10 to 20 users",
+    ] {
+        assert!(read(text).hardware.is_empty(), "{text}");
+    }
     assert_eq!(
         read("chat on 2 rented L4 in the cloud").hardware[0].ownership,
         Ownership::Rented
@@ -130,6 +175,10 @@ fn money() {
         ("chat under $12,000 per year", 1000.0),
         ("chat, max 1 000 euros par mois", 1150.0),
         ("chat, budget of $300", 300.0),
+        ("chat - $300/month", 300.0),
+        ("chat, USD 500 per month", 500.0),
+        ("chat, budget of 500 per month", 500.0),
+        ("chat, $20 per user per month for 50 users", 1000.0),
     ] {
         assert!(
             close(read(text).budget.usd_per_month, usd),
@@ -138,10 +187,15 @@ fn money() {
         );
     }
     assert!(close(read("chat for $2/hour").budget.usd_per_hour, 2.0));
-    assert!(close(
-        read("chat at $0.5 per million tokens").budget.usd_per_mtok,
-        0.5
-    ));
+    for text in [
+        "chat at $0.5 per million tokens",
+        "chat, max $0.5 per 1M tokens",
+        "chat, $0.5/Mtok",
+        "chat at $0.0005 per 1k tokens",
+    ] {
+        assert!(close(read(text).budget.usd_per_mtok, 0.5), "{text}");
+        assert_eq!(read(text).context_tokens, None, "{text}");
+    }
 }
 
 #[test]
@@ -152,6 +206,9 @@ fn limits_on_time() {
         ("chat, premier token en moins de 2 secondes", 2000.0),
         ("chat, latency below 200 ms", 200.0),
         ("chat, responds within 1 second", 1000.0),
+        ("chat, first token in half a second", 500.0),
+        ("chat, replies in under a second", 1000.0),
+        ("chat, premier token en moins d'une seconde", 1000.0),
     ] {
         assert!(
             close(read(text).latency.ttft_ms, ms),
@@ -232,10 +289,22 @@ fn load_and_context() {
         read("summarise 100k token documents").context_tokens,
         Some(100_000)
     );
-    assert_eq!(
-        read("summarise 100-page reports").context_tokens,
-        Some(72_000)
-    );
+    for text in [
+        "summarise 100-page reports",
+        "summarise 100-page reports on an L4",
+    ] {
+        assert_eq!(read(text).context_tokens, Some(72_000), "{text}");
+    }
+    assert!(close(
+        read("moderate 5k comments per day").load.requests_per_day,
+        5000.0
+    ));
+    assert!(close(
+        read("translate 1 million words a month")
+            .load
+            .tokens_per_month,
+        1.35e6
+    ));
 }
 
 #[test]
@@ -249,6 +318,31 @@ fn conditions_and_wishes() {
         read("un chat auto-hébergé").hosting,
         Some(HostingNeed::SelfHosted)
     );
+    for (text, hosting) in [
+        ("chat, no cloud", HostingNeed::SelfHosted),
+        ("serve a chat API on two L4", HostingNeed::SelfHosted),
+        ("chat on an H100 behind a REST API", HostingNeed::SelfHosted),
+    ] {
+        assert_eq!(read(text).hosting, Some(hosting), "{text}");
+    }
+    assert_eq!(read("chat, the Mistral API or two L4").hosting, None);
+    assert_eq!(read("a chatbot for our SaaS product").hosting, None);
+    let unsaid = read("a chatbot for a small business, mit zwei L4");
+    assert_eq!(
+        (unsaid.priorities, unsaid.licence.open_source),
+        (vec![], None)
+    );
+    for text in ["chat, not for commercial use", "chat, projet de recherche"] {
+        assert_eq!(read(text).licence.commercial, Some(false), "{text}");
+    }
+    assert_eq!(read("moteur de recherche, RAG").licence.commercial, None);
+    for (text, ownership) in [
+        ("AI chat on an H100 at $3/hour", Ownership::Rented),
+        ("chat on our H100, no cloud", Ownership::Owned),
+        ("chat on H100s that we rent", Ownership::Rented),
+    ] {
+        assert_eq!(read(text).hardware[0].ownership, ownership, "{text}");
+    }
     let licence = read("chat, Apache licence, commercial").licence;
     assert_eq!(
         licence,
@@ -303,6 +397,14 @@ fn what_is_no_need_is_said_so() {
         ("chat for -$500 per month", "out_of_range"),
         ("chat on 0 L4", "out_of_range"),
         ("chat on 99999 H100", "out_of_range"),
+        ("chat on -2 L4", "out_of_range"),
+        ("chat for -5 users", "out_of_range"),
+        ("chat with a context of 10 billion tokens", "out_of_range"),
+        ("chat for 500 CHF per month", "unknown_currency"),
+        ("chat, ¥50000 a month", "unknown_currency"),
+        ("chat on an RTX 4060", "unknown_device"),
+        ("chat on my iPhone", "unknown_device"),
+        ("what is the weather", "not_understood"),
     ] {
         assert_eq!(code(text), expected, "{text}");
     }

@@ -1,32 +1,70 @@
 //! Jobs, wishes and conditions in single words and short phrases.
 
-use mistral_core::need::{HostingNeed, LicenceNeed, Need};
+use mistral_core::need::{HostingNeed, LicenceNeed, Need, Ownership};
 use mistral_core::plan::Runtime;
 use mistral_core::precision::Precision;
 
 use super::pieces::{Kind, Piece};
-use super::vocabulary::{API, CAPABILITIES, LANGUAGES, OFFLINE, PRIORITIES, SELF, TASKS};
+use super::vocabulary::{
+    API, CAPABILITIES, COMMERCIAL, IDIOMS, LANGUAGES, MISTRALS_API, NOT_COMMERCIAL, OFFLINE,
+    OPEN_SOURCE, OPEN_WEIGHTS, OWNED, PRIORITIES, RENTED, SELF, TASKS,
+};
 
 /// A text that phrases are looked for in: its words with one space between and at either end.
 pub(super) struct Words(String);
 
+/// What stands for a name or an idiom: it keeps its place, so that words on either side of it don't
+/// form a phrase.
+const PLACE: &str = " | ";
+
+/// Words that deny what follows.
+const DENIALS: &[&str] = &[
+    "no", "not", "without", "sans", "pas", "aucun", "aucune", "never", "neither", "non", "avoid",
+];
+/// Words that may stand between a denial and what it denies.
+const BETWEEN: &[&str] = &[
+    "need",
+    "needs",
+    "needed",
+    "for",
+    "any",
+    "of",
+    "a",
+    "an",
+    "the",
+    "or",
+    "nor",
+    "ou",
+    "ni",
+    "use",
+    "want",
+    "require",
+    "have",
+    "besoin",
+    "de",
+    "d",
+    "special",
+    "particular",
+];
+/// Most words between them.
+const REACH: usize = 6;
+
 impl Words {
     pub(super) fn of(pieces: &[Piece]) -> Self {
         let mut text = String::from(" ");
-        for p in pieces {
-            let silent = p.is(&["-", "/", "(", "'", "+"])
-                || matches!(p.kind, Kind::Device(_) | Kind::Model(_));
-            // A name keeps its place, so that words on either side of it don't form a phrase.
-            text.push_str(if silent && p.kind == Kind::Sign {
-                ""
-            } else if silent {
-                "|"
+        for (i, p) in pieces.iter().enumerate() {
+            let named = matches!(p.kind, Kind::Device(_) | Kind::Model(_));
+            if named || is_person(pieces, i) {
+                text.push('|');
+            } else if p.kind == Kind::Sign && p.is(&["-", "/", "(", "+"]) {
+                continue;
             } else {
-                &p.text
-            });
-            if !(silent && p.kind == Kind::Sign) {
-                text.push(' ');
+                text.push_str(&p.text);
             }
+            text.push(' ');
+        }
+        for idiom in IDIOMS {
+            text = text.replace(&format!(" {idiom} "), PLACE);
         }
         Self(text)
     }
@@ -40,25 +78,9 @@ impl Words {
 
     fn says(&self, phrase: &str) -> bool {
         let pattern = format!(" {phrase} ");
-        self.0.match_indices(&pattern).any(|(at, _)| {
-            let before: Vec<&str> = self.0[..at].split_whitespace().rev().take(2).collect();
-            let denies = |w: &&str| {
-                matches!(
-                    *w,
-                    "no" | "not"
-                        | "without"
-                        | "don't"
-                        | "sans"
-                        | "pas"
-                        | "aucun"
-                        | "aucune"
-                        | "never"
-                        | "neither"
-                        | "non"
-                )
-            };
-            !before.iter().any(denies)
-        })
+        self.0
+            .match_indices(&pattern)
+            .any(|(at, _)| !is_denied(&self.0[..at]))
     }
 
     /// Whether the phrase was said at all, denied or not.
@@ -66,6 +88,55 @@ impl Words {
         phrases
             .iter()
             .any(|p| self.0.contains(&format!(" {} ", p.replace('-', " "))))
+    }
+}
+
+/// Whether what follows `text` is denied: by one of its last two words, or by one before words such
+/// as `need for` and what an `or` joins.
+fn is_denied(text: &str) -> bool {
+    let ends = |w: &&str| !matches!(*w, "," | "." | ";" | ":" | "!" | "?" | "|" | "but" | "mais");
+    let mut joined = false;
+    for (i, word) in text
+        .split_whitespace()
+        .rev()
+        .take_while(ends)
+        .take(REACH)
+        .enumerate()
+    {
+        if DENIALS.contains(&word) {
+            return true;
+        }
+        if i > 0 && !joined && !BETWEEN.contains(&word) {
+            return false;
+        }
+        joined = matches!(word, "or" | "nor" | "ou" | "ni");
+    }
+    false
+}
+
+/// `30 agents`, `our support agents`: people, not programs.
+fn is_person(pieces: &[Piece], i: usize) -> bool {
+    let people = [
+        "support", "call", "center", "centre", "human", "service", "sales", "field", "contact",
+    ];
+    let number = |p: &Piece| matches!(p.kind, Kind::Number { .. });
+    pieces[i].is(&["agents"])
+        && pieces[..i]
+            .iter()
+            .rev()
+            .take(3)
+            .take_while(|p| p.kind == Kind::Word || number(p))
+            .any(|p| p.is(&people) || number(p))
+}
+
+/// Whether the text says that machines are rented, or that they are there.
+pub(super) fn ownership(words: &Words) -> Option<Ownership> {
+    if words.has(RENTED) {
+        Some(Ownership::Rented)
+    } else if words.has(OWNED) {
+        Some(Ownership::Owned)
+    } else {
+        None
     }
 }
 
@@ -96,6 +167,11 @@ pub(super) fn read(words: &Words, need: &mut Need) {
     need.precision = precision(words);
 }
 
+/// Whether the API that is spoken of is Mistral's, and not one that the user offers.
+pub(super) fn names_mistrals_api(words: &Words) -> bool {
+    words.has(MISTRALS_API)
+}
+
 /// Whether the text asks for the API and for the contrary of it.
 pub(super) fn hosting_conflict(words: &Words) -> bool {
     words.has(API) && words.has(OFFLINE)
@@ -107,9 +183,6 @@ fn hosting(words: &Words) -> Option<HostingNeed> {
         "without internet",
         "sans internet",
         "no network",
-        "no cloud",
-        "pas de cloud",
-        "sans cloud",
     ]) || words.has(OFFLINE)
     {
         Some(HostingNeed::Offline)
@@ -122,6 +195,13 @@ fn hosting(words: &Words) -> Option<HostingNeed> {
             "sans api",
             "pas d api",
             "no third party",
+            "no cloud",
+            "not the cloud",
+            "not in the cloud",
+            "without cloud",
+            "without the cloud",
+            "pas de cloud",
+            "sans cloud",
         ])
     {
         Some(HostingNeed::SelfHosted)
@@ -135,59 +215,15 @@ fn hosting(words: &Words) -> Option<HostingNeed> {
 }
 
 fn licence(words: &Words, licence: &mut LicenceNeed) {
-    if words.mentions(&[
-        "non commercial",
-        "noncommercial",
-        "not commercial",
-        "research only",
-        "for research",
-        "academic",
-        "hobby",
-        "personal use",
-        "personal project",
-        "usage personnel",
-        "recherche",
-        "pour m amuser",
-        "side project",
-        "student project",
-    ]) {
+    if words.mentions(NOT_COMMERCIAL) {
         licence.commercial = Some(false);
-    } else if words.has(&[
-        "commercial",
-        "commercially",
-        "commerciale",
-        "business",
-        "customers",
-        "clients",
-        "company",
-        "entreprise",
-        "startup",
-        "production",
-        "product",
-        "produit",
-        "enterprise",
-        "client",
-    ]) {
+    } else if words.has(COMMERCIAL) {
         licence.commercial = Some(true);
     }
-    if words.has(&[
-        "apache",
-        "apache 2.0",
-        "open source",
-        "opensource",
-        "mit",
-        "libre",
-        "osi",
-    ]) {
+    if words.has(OPEN_SOURCE) {
         licence.open_source = Some(true);
     }
-    if words.has(&[
-        "open weights",
-        "open weight",
-        "openweights",
-        "poids ouverts",
-        "weights",
-    ]) {
+    if words.has(OPEN_WEIGHTS) {
         licence.open_weights = Some(true);
     }
 }
