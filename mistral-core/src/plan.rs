@@ -4,6 +4,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::hardware::{DeviceKind, HardwareTable};
 use crate::model::ModelSpec;
 use crate::precision::Precision;
 use crate::reason::Reason;
@@ -171,6 +172,12 @@ impl std::fmt::Display for Runtime {
 pub struct Placement {
     /// Name in the hardware table.
     pub device: String,
+    /// What it is; a target asks the table when this is absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device_kind: Option<DeviceKind>,
+    /// Who makes it; a target asks the table when this is absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vendor: Option<String>,
     /// Devices used together.
     pub count: u32,
     /// Devices that each layer is cut over.
@@ -185,6 +192,18 @@ pub struct Placement {
 
 fn one() -> u32 {
     1
+}
+
+impl Placement {
+    /// What the device is and who makes it: as the plan says, else as the hardware table does;
+    /// `None` for a device that neither knows.
+    #[must_use]
+    pub fn device_kind_and_vendor(&self) -> Option<(DeviceKind, String)> {
+        let listed = HardwareTable::embedded().find(&self.device);
+        let kind = self.device_kind.or(listed.map(|d| d.kind))?;
+        let vendor = self.vendor.clone().or(listed.map(|d| d.vendor.clone()))?;
+        Some((kind, vendor))
+    }
 }
 
 /// What a deployment is sized for.

@@ -1,6 +1,6 @@
 //! Need in, recommendation out.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use mistral_core::catalog::CatalogModel;
 use mistral_core::estimate::{EngineClass, Shape};
@@ -24,7 +24,7 @@ use crate::{Context, RecommendError};
 /// Most choices shown.
 const MOST_CHOICES: usize = 8;
 
-/// Answers a need in words.
+/// Answers a need in words: at most eight choices, one a model and host, best first.
 ///
 /// # Errors
 /// As [`understand`] and [`answer`].
@@ -32,7 +32,7 @@ pub fn recommend_text(text: &str, context: &Context<'_>) -> Result<Recommendatio
     answer(understand(text, context)?, context)
 }
 
-/// Answers a need.
+/// Answers a need that was not said in words, as [`answer`] does.
 ///
 /// # Errors
 /// As [`answer`].
@@ -64,10 +64,23 @@ pub fn failed(need: Need, error: &RecommendError) -> Recommendation {
 /// As [`recommend`].
 pub fn feasible(need: &Need, context: &Context<'_>) -> Result<Vec<Candidate>, RecommendError> {
     let need = check(need.clone(), context)?;
-    let demand = Demand::of(&need);
-    let machines = retrieve::machines(&need, context)?;
-    let found = search(&need, &demand, &machines, context, Effort::IfItFits);
+    let search = Search {
+        need: &need,
+        demand: &Demand::of(&need),
+        machines: &retrieve::machines(&need, context)?,
+        context,
+    };
+    let found = search.run(Effort::IfItFits);
     Ok(found.kept.into_iter().map(|k| k.candidate).collect())
+}
+
+/// What candidates are looked for with.
+#[derive(Clone, Copy)]
+struct Search<'a> {
+    need: &'a Need,
+    demand: &'a Demand,
+    machines: &'a [Machines],
+    context: &'a Context<'a>,
 }
 
 /// A candidate that keeps all limits, and the machines that it uses.
@@ -87,51 +100,158 @@ struct Found {
     nearest: BTreeMap<&'static str, Violation>,
 }
 
-fn search(
-    need: &Need,
-    demand: &Demand,
-    machines: &[Machines],
-    context: &Context<'_>,
-    effort: Effort,
-) -> Found {
-    let mut found = Found {
-        kept: Vec::new(),
-        missed: BTreeMap::new(),
-        unable: BTreeMap::new(),
-        nearest: BTreeMap::new(),
-    };
-    for model in context.catalog.iter() {
+impl Search<'_> {
+    fn run(&self, effort: Effort) -> Found {
+        let mut found = Found {
+            kept: Vec::new(),
+            missed: BTreeMap::new(),
+            unable: BTreeMap::new(),
+            nearest: BTreeMap::new(),
+        };
+        for model in self.context.catalog.iter() {
+            match self.unable(model) {
+                Some(because) => drop(found.unable.insert(model.id.clone(), because)),
+                None => {
+                    self.api(model, &mut found);
+                    self.own(model, effort, &mut found);
+                }
+            }
+        }
+        found
+            .kept
+            .sort_by(|a, b| a.candidate.key().cmp(&b.candidate.key()));
+        let through: BTreeSet<String> = found
+            .kept
+            .iter()
+            .map(|k| k.candidate.model.clone())
+            .collect();
+        found.missed.retain(|id, _| !through.contains(id));
+        found
+            .unable
+            .retain(|id, _| !through.contains(id) && !found.missed.contains_key(id));
+        found
+    }
+
+    /// Why a model can't do the job, however it runs.
+    fn unable(&self, model: &CatalogModel) -> Option<String> {
+        let need = self.need;
         if !need.models.is_empty() && !need.models.contains(&model.id) {
+            return Some("not_asked_for".to_owned());
+        }
+        if need.excluded_models.contains(&model.id) {
+            return Some("excluded".to_owned());
+        }
+        if let Some(c) = retrieve::lacking(model, need, self.demand.task) {
+            return Some(format!("capability: lacks={}", c.name()));
+        }
+        retrieve::made_for_speech(model, need, self.demand.task)
+            .then(|| "made_for: speech".to_owned())
+    }
+
+    fn api(&self, model: &CatalogModel, found: &mut Found) {
+        let (need, demand) = (self.need, self.demand);
+        let put = |found: &mut Found, because: &str| {
             found
                 .unable
-                .insert(model.id.clone(), "not_asked_for".to_owned());
-        } else if need.excluded_models.contains(&model.id) {
-            found.unable.insert(model.id.clone(), "excluded".to_owned());
-        } else if let Some(c) = retrieve::lacking(model, need, demand.task) {
-            found
-                .unable
-                .insert(model.id.clone(), format!("capability: lacks={}", c.name()));
-        } else if retrieve::made_for_speech(model, need, demand.task) {
-            let because = "made_for: speech".to_owned();
+                .entry(model.id.clone())
+                .or_insert_with(|| because.to_owned());
+        };
+        if !model.is_served(&self.context.today) {
+            let open = model.has_open_weights();
+            return put(found, if open { "machines: none" } else { "retired" });
+        }
+        let Some(c) = candidate::api(model, demand, quality(model, demand.task, None)) else {
+            return put(found, "price: unknown");
+        };
+        let mut broken = limits::of_model(model, Hosting::Api, need, demand);
+        broken.extend(limits::of_candidate(&c, need, demand));
+        found.file(c, None, broken);
+    }
+
+    fn own(&self, model: &CatalogModel, effort: Effort, found: &mut Found) {
+        if !model.has_open_weights() {
+            return;
+        }
+        let Some(whole) = Shape::of(self.context.catalog, model) else {
+            let because = "dimensions: unknown".to_owned();
             found.unable.insert(model.id.clone(), because);
-        } else {
-            search_api(model, need, demand, context, &mut found);
-            search_own(model, need, demand, machines, context, effort, &mut found);
+            return;
+        };
+        let own = Own {
+            model,
+            text_only: Shape {
+                encoder_parameters: 0,
+                ..whole.clone()
+            },
+            whole,
+            grader: Grader::new(model, self.demand.task),
+            broken: limits::of_model(model, Hosting::SelfHosted, self.need, self.demand),
+        };
+        let architecture = own.whole.spec.architecture;
+        for (index, group) in self.machines.iter().enumerate() {
+            let formats = retrieve::formats(model, architecture, &group.device, self.need);
+            for (runtime, precision) in formats {
+                for (count, tensor_parallel) in retrieve::layouts(group.count) {
+                    let config = Config {
+                        precision,
+                        runtime,
+                        tensor_parallel,
+                        count,
+                    };
+                    let enough = self.try_on(&own, config, index, effort, found);
+                    // Of machines on offer the smallest number that does the work is enough.
+                    if enough && !group.named {
+                        break;
+                    }
+                }
+            }
         }
     }
-    found
-        .kept
-        .sort_by(|a, b| a.candidate.key().cmp(&b.candidate.key()));
-    let through: Vec<String> = found
-        .kept
-        .iter()
-        .map(|k| k.candidate.model.clone())
-        .collect();
-    found.missed.retain(|id, _| !through.contains(id));
-    found
-        .unable
-        .retain(|id, _| !through.contains(id) && !found.missed.contains_key(id));
-    found
+
+    /// Files one configuration on one group of machines; returns whether it does the work, whatever
+    /// it costs.
+    fn try_on(
+        &self,
+        own: &Own<'_>,
+        config: Config,
+        index: usize,
+        effort: Effort,
+        found: &mut Found,
+    ) -> bool {
+        let (need, demand, group) = (self.need, self.demand, &self.machines[index]);
+        let local = EngineClass::from(config.runtime) == EngineClass::Local;
+        let shape = if local && !retrieve::encodes(need) {
+            &own.text_only
+        } else {
+            &own.whole
+        };
+        let setup = candidate::setup(shape, config, &group.device, self.context);
+        let fit = candidate::fit(&setup, config, demand);
+        let fits = fit.need.per_device <= fit.usable;
+        if !fits && effort == Effort::IfItFits {
+            let mut broken = own.broken.clone();
+            broken.push(limits::too_big(fit.need.per_device, fit.usable));
+            found.miss(&own.model.id, broken);
+            return false;
+        }
+        let grade = own.grader.at(Some(config.precision));
+        let c = candidate::own(own.model, &setup, config, group, demand, fit, grade);
+        let mut broken = own.broken.clone();
+        broken.extend(limits::of_candidate(&c, need, demand));
+        let enough = fits && broken.iter().all(|v| v.constraint.starts_with("budget"));
+        found.file(c, Some(index), broken);
+        enough
+    }
+}
+
+/// What every configuration of one model shares.
+struct Own<'a> {
+    model: &'a CatalogModel,
+    whole: Shape,
+    /// Local engines keep the encoder in a file of its own, which text alone doesn't load.
+    text_only: Shape,
+    grader: Grader<'a>,
+    broken: Vec<Violation>,
 }
 
 impl Found {
@@ -167,103 +287,6 @@ impl Found {
     }
 }
 
-fn search_api(
-    model: &CatalogModel,
-    need: &Need,
-    demand: &Demand,
-    context: &Context<'_>,
-    found: &mut Found,
-) {
-    let put = |found: &mut Found, because: &str| {
-        found
-            .unable
-            .entry(model.id.clone())
-            .or_insert_with(|| because.to_owned());
-    };
-    if need.runtime.is_some() || need.precision.is_some() {
-        return put(found, "api: engine and precision are not the user's choice");
-    }
-    if !model.is_served(&context.today) {
-        return put(
-            found,
-            if model.has_open_weights() {
-                "machines: none"
-            } else {
-                "retired"
-            },
-        );
-    }
-    let Some(c) = candidate::api(model, demand, quality(model, demand.task, None)) else {
-        return put(found, "price: unknown");
-    };
-    let mut broken = limits::of_model(model, Hosting::Api, need, demand);
-    broken.extend(limits::of_candidate(&c, need, demand));
-    found.file(c, None, broken);
-}
-
-fn search_own(
-    model: &CatalogModel,
-    need: &Need,
-    demand: &Demand,
-    machines: &[Machines],
-    context: &Context<'_>,
-    effort: Effort,
-    found: &mut Found,
-) {
-    if !model.has_open_weights() {
-        return;
-    }
-    let Some(whole) = Shape::of(context.catalog, model) else {
-        let because = "dimensions: unknown".to_owned();
-        found.unable.insert(model.id.clone(), because);
-        return;
-    };
-    // Local engines keep the encoder in a file of its own, which text alone doesn't load.
-    let text_only = Shape {
-        encoder_parameters: 0,
-        ..whole.clone()
-    };
-    let encodes = retrieve::encodes(need);
-    let architecture = whole.spec.architecture;
-    let grader = Grader::new(model, demand.task);
-    let of_model = limits::of_model(model, Hosting::SelfHosted, need, demand);
-    for (index, group) in machines.iter().enumerate() {
-        for (runtime, precision) in retrieve::formats(model, architecture, &group.device, need) {
-            let grade = grader.at(Some(precision));
-            let local = EngineClass::from(runtime) == EngineClass::Local;
-            let shape = if local && !encodes {
-                &text_only
-            } else {
-                &whole
-            };
-            for (count, tensor_parallel) in retrieve::layouts(group.count) {
-                let config = Config {
-                    precision,
-                    runtime,
-                    tensor_parallel,
-                    count,
-                };
-                let setup = candidate::setup(shape, config, &group.device, context);
-                let fit = candidate::fit(&setup, config, demand);
-                let fits = fit.need.per_device <= fit.usable;
-                if !fits && effort == Effort::IfItFits {
-                    found.miss(&model.id, too_big(&fit, &of_model));
-                    continue;
-                }
-                let c = candidate::own(model, &setup, config, group, demand, fit, grade.clone());
-                let mut broken = of_model.clone();
-                broken.extend(limits::of_candidate(&c, need, demand));
-                let enough = fits && !broken.iter().any(|v| !v.constraint.starts_with("budget"));
-                found.file(c, Some(index), broken);
-                // Of machines on offer the smallest number that does the work is enough.
-                if enough && !group.named {
-                    break;
-                }
-            }
-        }
-    }
-}
-
 /// How far a candidate is from being let through. Another host than the one asked for is farther
 /// than any amount: a user's own machines explain more about a model than that the API has it.
 fn distance(broken: &[Violation]) -> f64 {
@@ -275,19 +298,6 @@ fn distance(broken: &[Violation]) -> f64 {
         }
     };
     broken.iter().map(far).product()
-}
-
-/// What a candidate that doesn't fit breaks, as far as it was computed.
-fn too_big(fit: &candidate::Fit, of_model: &[Violation]) -> Vec<Violation> {
-    let gb = |bytes: f64| (bytes / 1e8).round() / 10.0;
-    let mut broken = of_model.to_vec();
-    broken.push(Violation {
-        constraint: "hardware.memory_gb",
-        from: Some(gb(fit.usable).into()),
-        to: Some(gb(fit.need.per_device).into()),
-        excess: fit.need.per_device / fit.usable.max(1.0),
-    });
-    broken
 }
 
 /// Answers a need that was read, with what its reading left open.
@@ -308,12 +318,17 @@ pub fn answer(
     let need = check(need, context)?;
     let demand = Demand::of(&need);
     let machines = retrieve::machines(&need, context)?;
-    let found = search(&need, &demand, &machines, context, Effort::IfItFits);
-    let (choices, behind) = order(&found.kept, &need, &demand, &machines, context);
-    let infeasible = found.kept.is_empty().then(|| {
+    let search = Search {
+        need: &need,
+        demand: &demand,
+        machines: &machines,
+        context,
+    };
+    let found = search.run(Effort::IfItFits);
+    let (choices, behind) = search.order(&found.kept);
+    let infeasible = found.kept.is_empty().then(|| Infeasible {
         // Once more, this time also with what doesn't fit or isn't allowed.
-        let all = search(&need, &demand, &machines, context, Effort::Whole);
-        Infeasible { relax: relax(&all) }
+        relax: relax(&search.run(Effort::Whole)),
     });
     let mut lost = behind;
     lost.extend(found.missed.iter().map(|(id, broken)| Lost {
@@ -329,8 +344,13 @@ pub fn answer(
     if need.licence.commercial.is_none() {
         assumed.push("licence.commercial: true".to_owned());
     }
-    if need.hardware.is_empty() && need.hosting != Some(HostingNeed::Api) {
-        assumed.push("hardware: any rented device with a known price".to_owned());
+    match need.hosting {
+        _ if !need.hardware.is_empty() => {}
+        Some(HostingNeed::Api) => {}
+        Some(HostingNeed::Offline) => {
+            assumed.push("hardware: to be bought; rent stands for its price".to_owned());
+        }
+        _ => assumed.push("hardware: any rented device with a known price".to_owned()),
     }
     let question =
         question.or_else(|| crate::question::ask(&need, found.kept.is_empty(), language));
@@ -382,69 +402,87 @@ fn relax(all: &Found) -> Vec<Relax> {
         .collect()
 }
 
-/// The best of each model and host, best first; and the models that were left behind.
-fn order(
-    kept: &[Kept],
-    need: &Need,
-    demand: &Demand,
-    machines: &[Machines],
-    context: &Context<'_>,
-) -> (Vec<Choice>, Vec<Lost>) {
-    let candidates: Vec<&Candidate> = kept.iter().map(|k| &k.candidate).collect();
-    let mut best: BTreeMap<(&str, Hosting), (usize, Score)> = BTreeMap::new();
-    for (i, c) in candidates.iter().enumerate() {
-        let Some(model) = context.catalog.get(&c.model) else {
-            continue;
-        };
-        let s = score(c, model, need, demand);
-        let slot = best.entry((&c.model, c.hosting));
-        slot.and_modify(|old| {
-            if s.value > old.1.value {
-                *old = (i, s.clone());
-            }
-        })
-        .or_insert((i, s));
+impl Search<'_> {
+    /// The best of each model and host, best first; and the models that were left behind.
+    fn order(&self, kept: &[Kept]) -> (Vec<Choice>, Vec<Lost>) {
+        let candidates: Vec<&Candidate> = kept.iter().map(|k| &k.candidate).collect();
+        let mut ranked = self.rank(&candidates);
+        let shown = ranked.len().min(MOST_CHOICES);
+        show_both_hosts(&mut ranked, shown, &candidates);
+        let (first, rest) = ranked.split_at(shown);
+        let last = first.last().map_or(0.0, |r| r.1.value);
+        let model = |r: &(usize, Score)| candidates[r.0].model.as_str();
+        let behind = rest
+            .iter()
+            .filter(|r| !first.iter().any(|s| model(s) == model(r)))
+            .map(|r| Lost {
+                model: model(r).to_owned(),
+                because: format!("score: {} below={last}", r.1.value),
+            })
+            .collect();
+        let front = pareto::front(&candidates);
+        let choices = first
+            .iter()
+            .filter_map(|(i, s)| {
+                let machines = kept[*i].machines.map(|m| &self.machines[m]);
+                self.choice(candidates[*i], s, front[*i], machines)
+            })
+            .collect();
+        (choices, behind)
     }
-    let mut ranked: Vec<(usize, Score)> = best.into_values().collect();
-    ranked.sort_by(|a, b| {
-        b.1.value
-            .total_cmp(&a.1.value)
-            .then_with(|| candidates[a.0].key().cmp(&candidates[b.0].key()))
-    });
-    let shown = ranked.len().min(MOST_CHOICES);
-    show_both_hosts(&mut ranked, shown, &candidates);
-    let last = ranked
-        .get(shown.saturating_sub(1))
-        .map_or(0.0, |r| r.1.value);
-    let behind = ranked[shown..]
-        .iter()
-        .filter(|r| {
-            !ranked[..shown]
-                .iter()
-                .any(|s| candidates[s.0].model == candidates[r.0].model)
+
+    /// The best candidate of each model and host with its score, best first.
+    fn rank(&self, candidates: &[&Candidate]) -> Vec<(usize, Score)> {
+        let mut best: BTreeMap<(&str, Hosting), (usize, Score)> = BTreeMap::new();
+        for (i, c) in candidates.iter().enumerate() {
+            let Some(model) = self.context.catalog.get(&c.model) else {
+                continue;
+            };
+            let s = score(c, model, self.need, self.demand);
+            let key = (c.model.as_str(), c.hosting);
+            if best.get(&key).is_none_or(|old| s.value > old.1.value) {
+                best.insert(key, (i, s));
+            }
+        }
+        let mut ranked: Vec<(usize, Score)> = best.into_values().collect();
+        ranked.sort_by(|a, b| {
+            b.1.value
+                .total_cmp(&a.1.value)
+                .then_with(|| candidates[a.0].key().cmp(&candidates[b.0].key()))
+        });
+        ranked
+    }
+
+    fn choice(
+        &self,
+        c: &Candidate,
+        s: &Score,
+        pareto: bool,
+        machines: Option<&Machines>,
+    ) -> Option<Choice> {
+        let (demand, context) = (self.demand, self.context);
+        let model = context.catalog.get(&c.model)?;
+        let source = &context.coefficients.source;
+        let licence = model.licence.as_ref().map(|l| l.value.clone());
+        Some(Choice {
+            model: c.model.clone(),
+            precision: c.precision,
+            hosting: c.hosting,
+            device: c.device.clone(),
+            count: c.count,
+            tensor_parallel: c.tensor_parallel,
+            runtime: c.runtime,
+            context_tokens: demand.context_tokens,
+            concurrency: demand.concurrency,
+            predicted: c.predicted,
+            licence: licence.unwrap_or_else(|| "unknown".to_owned()),
+            capabilities: model.capabilities.value.clone(),
+            score: s.value,
+            parts: s.parts.clone(),
+            reasons: reasons(c, model, machines, self.need, demand, source),
+            pareto,
         })
-        .map(|r| Lost {
-            model: candidates[r.0].model.clone(),
-            because: format!("score: {} below={last}", r.1.value),
-        })
-        .collect();
-    let front = pareto::front(&candidates);
-    let choices = ranked[..shown]
-        .iter()
-        .filter_map(|(i, s)| {
-            let machines = kept[*i].machines.map(|m| &machines[m]);
-            choice(
-                candidates[*i],
-                s,
-                front[*i],
-                machines,
-                need,
-                demand,
-                context,
-            )
-        })
-        .collect();
-    (choices, behind)
+    }
 }
 
 /// When all that is shown has one host and the other is possible too, its best takes the last
@@ -458,44 +496,4 @@ fn show_both_hosts(ranked: &mut [(usize, Score)], shown: usize, candidates: &[&C
     if let Some(at) = other.filter(|at| *at >= shown && shown > 1) {
         ranked[shown - 1..=at].rotate_right(1);
     }
-}
-
-fn choice(
-    c: &Candidate,
-    s: &Score,
-    pareto: bool,
-    machines: Option<&Machines>,
-    need: &Need,
-    demand: &Demand,
-    context: &Context<'_>,
-) -> Option<Choice> {
-    let model = context.catalog.get(&c.model)?;
-    Some(Choice {
-        model: c.model.clone(),
-        precision: c.precision,
-        hosting: c.hosting,
-        device: c.device.clone(),
-        count: c.count,
-        tensor_parallel: c.tensor_parallel,
-        runtime: c.runtime,
-        context_tokens: demand.context_tokens,
-        concurrency: demand.concurrency,
-        predicted: c.predicted,
-        licence: model
-            .licence
-            .as_ref()
-            .map_or_else(|| "unknown".to_owned(), |l| l.value.clone()),
-        capabilities: model.capabilities.value.clone(),
-        score: s.value,
-        parts: s.parts.clone(),
-        reasons: reasons(
-            c,
-            model,
-            machines,
-            need,
-            demand,
-            &context.coefficients.source,
-        ),
-        pareto,
-    })
 }

@@ -4,6 +4,8 @@ use mistral_core::catalog::Catalog;
 use mistral_core::estimate::Coefficients;
 use mistral_core::hardware::{Device, Hardware, HardwareTable};
 
+use crate::RecommendError;
+
 /// Catalogue, devices, constants of the estimate, and the day.
 ///
 /// The day enters as an argument, so that the same call gives the same answer.
@@ -43,6 +45,22 @@ impl Context<'_> {
             .iter()
             .find(|d| d.name == name)
             .or_else(|| self.hardware.find(name))
+    }
+
+    /// The device of this name; `field` is where it was named.
+    ///
+    /// # Errors
+    /// [`RecommendError::UnknownDevice`] when it is neither in the table nor beside it.
+    pub(crate) fn need_device(
+        &self,
+        field: &'static str,
+        name: &str,
+    ) -> Result<&Device, RecommendError> {
+        self.device(name)
+            .ok_or_else(|| RecommendError::UnknownDevice {
+                field,
+                name: name.chars().take(64).collect(),
+            })
     }
 
     /// Adds a detected machine's processor, so that a need may name it; returns that name.

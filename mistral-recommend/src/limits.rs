@@ -70,89 +70,90 @@ pub(crate) fn of_model(
         }
         _ => {}
     }
-    let longest = model.context_tokens.as_ref().map(|c| c.value);
-    let audio = matches!(demand.task, Task::Transcribe | Task::Speech | Task::Ocr);
-    if let Some(longest) = longest.filter(|l| *l < demand.context_tokens && !audio) {
-        broken.push(Violation {
-            constraint: "context_tokens",
-            from: Some(demand.context_tokens.into()),
-            to: Some(longest.into()),
-            excess: f64::from(demand.context_tokens) / f64::from(longest.max(1)),
-        });
+    if !own {
+        // Neither is the user's choice at the API.
+        if let Some(runtime) = need.runtime {
+            switch("runtime", runtime.name().into(), None);
+        }
+        if let Some(precision) = need.precision {
+            switch("precision", precision.name().into(), None);
+        }
     }
+    broken.extend(too_long(model, demand));
     broken
+}
+
+/// A context that the model doesn't have. Sound and pages aren't measured in it.
+fn too_long(model: &CatalogModel, demand: &Demand) -> Option<Violation> {
+    let measured = !matches!(demand.task, Task::Transcribe | Task::Speech | Task::Ocr);
+    let longest = model.context_tokens.as_ref()?.value;
+    (measured && longest < demand.context_tokens).then(|| Violation {
+        constraint: "context_tokens",
+        from: Some(demand.context_tokens.into()),
+        to: Some(longest.into()),
+        excess: f64::from(demand.context_tokens) / f64::from(longest.max(1)),
+    })
 }
 
 /// Limits on memory, time, load and money.
 pub(crate) fn of_candidate(c: &Candidate, need: &Need, demand: &Demand) -> Vec<Violation> {
-    let mut broken = Vec::new();
-    if let Some(memory) = &c.memory
-        && memory.per_device > c.usable_bytes
-    {
-        let device_gb = c.usable_bytes / 1e9;
-        broken.push(Violation {
-            constraint: "hardware.memory_gb",
-            from: Some(round(device_gb).into()),
-            to: Some(round(memory.per_device / 1e9).into()),
-            excess: memory.per_device / c.usable_bytes.max(1.0),
-        });
-    }
-    let p = &c.predicted;
-    let mut at_most = |constraint, limit: Option<f64>, value: Option<f64>| {
-        if let (Some(limit), Some(value)) = (limit, value)
-            && value > limit
-        {
-            broken.push(Violation {
-                constraint,
-                from: Some(limit.into()),
-                to: Some(round_up(value).into()),
-                excess: value / limit.max(f64::MIN_POSITIVE),
-            });
-        }
-    };
     let value = |i: Option<Interval>| i.map(|i| i.value);
-    let l = &need.latency;
-    at_most("latency.ttft_ms", l.ttft_ms, value(p.ttft_ms));
-    at_most("latency.tpot_ms", l.tpot_ms, value(p.tpot_ms));
-    let answer = match (value(p.ttft_ms), value(p.tpot_ms)) {
-        (Some(first), Some(each)) => Some(first + each * demand.work.output_tokens),
-        _ => None,
-    };
-    at_most("latency.answer_ms", l.answer_ms, answer);
+    let (p, l, budget) = (&c.predicted, &need.latency, &need.budget);
+    let answer = value(p.ttft_ms)
+        .zip(value(p.tpot_ms))
+        .map(|(first, each)| first + each * demand.work.output_tokens);
     let month = value(p.usd_per_month);
-    at_most("budget.usd_per_month", need.budget.usd_per_month, month);
-    at_most(
-        "budget.usd_per_hour",
-        need.budget.usd_per_hour,
-        month.map(|m| m / HOURS_PER_MONTH),
-    );
-    at_most(
-        "budget.usd_per_mtok",
-        need.budget.usd_per_mtok,
-        value(p.usd_per_mtok),
-    );
+    let hour = month.map(|m| m / HOURS_PER_MONTH);
+    let mtok = value(p.usd_per_mtok);
     let rate = value(p.tokens_per_s);
-    if let (Some(least), Some(rate)) = (l.tokens_per_s, rate)
-        && rate < least
-    {
-        broken.push(Violation {
-            constraint: "latency.tokens_per_s",
-            from: Some(least.into()),
-            to: Some(rate.floor().into()),
-            excess: least / rate.max(f64::MIN_POSITIVE),
-        });
-    }
     // The mean load must be met with a fifth to spare; peaks queue.
     let mean = demand.output_tokens_per_month / (HOURS_PER_MONTH * 3600.0) * 1.2;
-    if let Some(rate) = rate.filter(|r| demand.load_is_said && *r < mean) {
-        broken.push(Violation {
-            constraint: "load",
-            from: Some(round(mean).into()),
-            to: Some(round(rate).into()),
-            excess: mean / rate.max(f64::MIN_POSITIVE),
-        });
+    let load = demand.load_is_said.then_some(mean);
+    let memory = c.memory.as_ref().filter(|m| m.per_device > c.usable_bytes);
+    [
+        memory.map(|m| too_big(m.per_device, c.usable_bytes)),
+        at_most("latency.ttft_ms", l.ttft_ms, value(p.ttft_ms)),
+        at_most("latency.tpot_ms", l.tpot_ms, value(p.tpot_ms)),
+        at_most("latency.answer_ms", l.answer_ms, answer),
+        at_most("budget.usd_per_month", budget.usd_per_month, month),
+        at_most("budget.usd_per_hour", budget.usd_per_hour, hour),
+        at_most("budget.usd_per_mtok", budget.usd_per_mtok, mtok),
+        at_least("latency.tokens_per_s", l.tokens_per_s, rate),
+        at_least("load", load, rate),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+/// What a model breaks that needs `needed` bytes on a device with `usable` ones.
+pub(crate) fn too_big(needed: f64, usable: f64) -> Violation {
+    Violation {
+        constraint: "hardware.memory_gb",
+        from: Some(round(usable / 1e9).into()),
+        to: Some(round(needed / 1e9).into()),
+        excess: needed / usable.max(1.0),
     }
-    broken
+}
+
+fn at_most(constraint: &'static str, limit: Option<f64>, value: Option<f64>) -> Option<Violation> {
+    let (limit, value) = limit.zip(value)?;
+    (value > limit).then(|| Violation {
+        constraint,
+        from: Some(limit.into()),
+        to: Some(round_up(value).into()),
+        excess: value / limit.max(f64::MIN_POSITIVE),
+    })
+}
+
+fn at_least(constraint: &'static str, limit: Option<f64>, value: Option<f64>) -> Option<Violation> {
+    let (limit, value) = limit.zip(value)?;
+    (value < limit).then(|| Violation {
+        constraint,
+        from: Some(round(limit).into()),
+        to: Some(((value * 10.0).floor() / 10.0).into()),
+        excess: limit / value.max(f64::MIN_POSITIVE),
+    })
 }
 
 fn round(value: f64) -> f64 {

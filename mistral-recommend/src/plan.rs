@@ -3,10 +3,13 @@
 use mistral_core::capability::Capability;
 use mistral_core::catalog::CatalogModel;
 use mistral_core::estimate::{Setup, Shape, memory_need};
+use mistral_core::hardware::Device;
+use mistral_core::model::ModelSpec;
 use mistral_core::need::Task;
 use mistral_core::plan::{
     KvPrecision, Limits, Memory, ModelRef, Placement, Plan, Runtime, Sampling, Serve, TokenizerMode,
 };
+use mistral_core::precision::Precision;
 use mistral_core::recommendation::{Choice, Recommendation};
 
 use crate::demand::Demand;
@@ -42,16 +45,9 @@ pub fn plan(
     let repository = model
         .repository_for(precision)
         .ok_or_else(|| no_plan("its weights are not published"))?;
-    let device = context
-        .device(name)
-        .ok_or_else(|| RecommendError::UnknownDevice {
-            field: "device",
-            name: name.chars().take(64).collect(),
-        })?;
+    let device = context.need_device("device", name)?;
     let task = recommendation.need.task.unwrap_or(Task::Chat);
     let tools = wants(recommendation, Capability::Tools) || task == Task::Agents;
-    // Dimensions that no document confirms are good for sizes, not for a plan.
-    let confirmed = model.config.as_ref().is_some_and(|c| !c.unverified);
     Ok(Plan {
         schema: Plan::SCHEMA,
         model: ModelRef {
@@ -62,17 +58,11 @@ pub fn plan(
             local_path: None,
             gated: model.gated,
         },
-        spec: confirmed.then(|| model.spec().ok().flatten()).flatten(),
+        spec: confirmed_spec(model),
         precision,
         kv_precision: KvPrecision::Auto,
         runtime,
-        placement: Placement {
-            device: device.name.clone(),
-            count: choice.count,
-            tensor_parallel: choice.tensor_parallel.max(1),
-            pipeline_parallel: 1,
-            threads: None,
-        },
+        placement: placement(choice, device),
         limits: limits(recommendation, choice),
         serve: Serve {
             served_name: Some(model.id.clone()),
@@ -85,6 +75,24 @@ pub fn plan(
         memory: memory(model, choice, device, precision, context),
         reasons: choice.reasons.clone(),
     })
+}
+
+/// Dimensions that no document confirms are good for sizes, not for a plan.
+fn confirmed_spec(model: &CatalogModel) -> Option<ModelSpec> {
+    model.config.as_ref().filter(|c| !c.unverified)?;
+    model.spec().ok()?
+}
+
+fn placement(choice: &Choice, device: &Device) -> Placement {
+    Placement {
+        device: device.name.clone(),
+        device_kind: Some(device.kind),
+        vendor: Some(device.vendor.clone()),
+        count: choice.count,
+        tensor_parallel: choice.tensor_parallel.max(1),
+        pipeline_parallel: 1,
+        threads: None,
+    }
 }
 
 fn limits(recommendation: &Recommendation, choice: &Choice) -> Limits {
@@ -129,8 +137,8 @@ fn sampling(task: Task) -> Sampling {
 fn memory(
     model: &CatalogModel,
     choice: &Choice,
-    device: &mistral_core::hardware::Device,
-    precision: mistral_core::precision::Precision,
+    device: &Device,
+    precision: Precision,
     context: &Context<'_>,
 ) -> Memory {
     let (Some(shape), Some(runtime)) = (Shape::of(context.catalog, model), choice.runtime) else {

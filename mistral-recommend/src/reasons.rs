@@ -5,7 +5,7 @@ use mistral_core::need::{Need, Ownership};
 use mistral_core::reason::Reason;
 use mistral_core::recommendation::{Hosting, Interval};
 
-use crate::candidate::{Candidate, USD_PER_KWH};
+use crate::candidate::{Candidate, HOURS_PER_MONTH, USD_PER_KWH};
 use crate::demand::Demand;
 use crate::retrieve::Machines;
 
@@ -26,46 +26,26 @@ pub(crate) fn reasons(
     demand: &Demand,
     estimate_source: &str,
 ) -> Vec<Reason> {
-    let mut list = Vec::new();
-    if let Some(m) = &c.memory {
-        list.push(
-            Reason::new("fits_memory")
-                .fact("needs_gb_per_device", gb(m.per_device))
-                .fact("usable_gb_per_device", gb(c.usable_bytes))
-                .fact("weights_gb", gb(m.weights))
-                .fact("kv_cache_gb", gb(m.kv))
-                .fact("context_tokens", demand.context_tokens)
-                .fact("concurrency", demand.concurrency)
-                .source("sizing from the model's dimensions")
-                .source(machines.map_or("hardware table", |m| m.device.source.as_str())),
-        );
+    let mut list: Vec<Reason> = fits(c, machines, demand).into_iter().collect();
+    let (p, latency, budget) = (&c.predicted, &need.latency, &need.budget);
+    for (rule, value, most, unit) in [
+        ("meets_ttft", p.ttft_ms, latency.ttft_ms, "ms"),
+        ("meets_tpot", p.tpot_ms, latency.tpot_ms, "ms"),
+        (
+            "within_budget",
+            p.usd_per_month,
+            budget.usd_per_month,
+            "usd_per_month",
+        ),
+        (
+            "within_budget",
+            p.usd_per_mtok,
+            budget.usd_per_mtok,
+            "usd_per_mtok",
+        ),
+    ] {
+        list.extend(kept(rule, value, most, unit).map(|r| r.source(estimate_source)));
     }
-    let limit = |rule: &str, value: Option<Interval>, most: Option<f64>, unit: &str| {
-        let (value, most) = (value?, most?);
-        Some(
-            Reason::new(rule)
-                .fact(&format!("predicted_{unit}"), tidy(value.value))
-                .fact(&format!("limit_{unit}"), tidy(most))
-                // The interval's end shows whether the limit is safe or only likely.
-                .fact("safe", value.hi <= most)
-                .source(estimate_source),
-        )
-    };
-    let p = &c.predicted;
-    list.extend(limit("meets_ttft", p.ttft_ms, need.latency.ttft_ms, "ms"));
-    list.extend(limit("meets_tpot", p.tpot_ms, need.latency.tpot_ms, "ms"));
-    list.extend(limit(
-        "within_budget",
-        p.usd_per_month,
-        need.budget.usd_per_month,
-        "usd_per_month",
-    ));
-    list.extend(limit(
-        "within_budget",
-        p.usd_per_mtok,
-        need.budget.usd_per_mtok,
-        "usd_per_mtok",
-    ));
     if c.hosting == Hosting::Api {
         list.push(Reason::new("latency_not_predicted").source("no measurements of the API"));
     }
@@ -79,21 +59,7 @@ pub(crate) fn reasons(
                 .source(&licence.source),
         );
     }
-    if let Some(status) = &model.status {
-        let mut r = Reason::new("longevity").source(&status.source);
-        let name = serde_json::to_value(status.value).ok();
-        r = r.fact(
-            "status",
-            name.as_ref().and_then(|n| n.as_str()).unwrap_or_default(),
-        );
-        if let Some(day) = &model.retires {
-            r = r.fact("api_retires", day.value.as_str());
-        }
-        if let Some(next) = &model.replacement {
-            r = r.fact("replacement", next.value.as_str());
-        }
-        list.push(r);
-    }
+    list.extend(longevity(model));
     if c.precision.is_some_and(|p| p.is_gguf()) {
         list.push(
             Reason::new("needs_gguf_conversion")
@@ -108,6 +74,47 @@ pub(crate) fn reasons(
         list.push(Reason::new("dimensions_unverified").source(source));
     }
     list
+}
+
+fn fits(c: &Candidate, machines: Option<&Machines>, demand: &Demand) -> Option<Reason> {
+    let m = c.memory.as_ref()?;
+    Some(
+        Reason::new("fits_memory")
+            .fact("needs_gb_per_device", gb(m.per_device))
+            .fact("usable_gb_per_device", gb(c.usable_bytes))
+            .fact("weights_gb", gb(m.weights))
+            .fact("kv_cache_gb", gb(m.kv))
+            .fact("context_tokens", demand.context_tokens)
+            .fact("concurrency", demand.concurrency)
+            .source("sizing from the model's dimensions")
+            .source(machines.map_or("hardware table", |m| m.device.source.as_str())),
+    )
+}
+
+/// A limit that was named, and what is predicted.
+fn kept(rule: &str, value: Option<Interval>, most: Option<f64>, unit: &str) -> Option<Reason> {
+    let (value, most) = value.zip(most)?;
+    let reason = Reason::new(rule)
+        .fact(&format!("predicted_{unit}"), tidy(value.value))
+        .fact(&format!("limit_{unit}"), tidy(most));
+    // The interval's end shows whether the limit is safe or only likely.
+    Some(reason.fact("safe", value.hi <= most))
+}
+
+fn longevity(model: &CatalogModel) -> Option<Reason> {
+    let status = model.status.as_ref()?;
+    let name = serde_json::to_value(status.value).ok();
+    let name = name.as_ref().and_then(|n| n.as_str()).unwrap_or_default();
+    let mut r = Reason::new("longevity")
+        .source(&status.source)
+        .fact("status", name);
+    if let Some(day) = &model.retires {
+        r = r.fact("api_retires", day.value.as_str());
+    }
+    if let Some(next) = &model.replacement {
+        r = r.fact("replacement", next.value.as_str());
+    }
+    Some(r)
 }
 
 fn cost(
@@ -141,7 +148,7 @@ fn cost(
         (Ownership::Rented, Some(price), _) => Reason::new("rent")
             .fact("usd_per_hour_and_device", price.value)
             .fact("devices", c.count)
-            .fact("hours_per_month", 730.0)
+            .fact("hours_per_month", HOURS_PER_MONTH)
             .fact("unverified", price.unverified)
             .source(&price.source),
         (Ownership::Owned, _, Some(watts)) => Reason::new("energy")

@@ -122,13 +122,7 @@ pub(crate) fn machines(
         .iter()
         .map(|h| {
             let name = h.device.as_deref().unwrap_or_default();
-            let listed = context
-                .device(name)
-                .ok_or_else(|| RecommendError::UnknownDevice {
-                    field: "hardware.device",
-                    name: name.chars().take(64).collect(),
-                })?;
-            let mut device = listed.clone();
+            let mut device = context.need_device("hardware.device", name)?.clone();
             device.memory_gb = h.memory_gb.unwrap_or(device.memory_gb);
             Ok(Machines {
                 device,

@@ -156,6 +156,13 @@ fn the_impossible_says_what_would_do() {
             .any(|c| c.constraint == "hardware.memory_gb" && c.to.is_some()),
         "{relax:?}"
     );
+    // Not to be had outside the API: all that stands in its way is named.
+    let r = ask("Codestral 2508 on an A10G with vLLM in fp8");
+    let relax = r.infeasible.expect("infeasible").relax;
+    let named: Vec<&str> = relax.iter().map(|c| c.constraint.as_str()).collect();
+    for constraint in ["hosting", "runtime", "precision"] {
+        assert!(named.contains(&constraint), "{named:?}");
+    }
     let r = ask("chat on an H100 that we rent, at most $10 per month");
     let relax = r.infeasible.expect("infeasible").relax;
     assert!(
