@@ -116,7 +116,7 @@ impl Bench {
                     let mut y = vec![0.0; t * rows];
                     let mut scratch = LinearScratch::new(cpu.threads(), t, cols);
                     let operations = 2.0 * (t * rows * cols) as f64;
-                    let bytes = (rows * cols * w.data().bytes_per_element()) as f64;
+                    let bytes = w.data().bytes() as f64;
                     self.run(&id, operations, bytes, || {
                         linear(cpu, &w, &x, &mut y, &mut scratch).expect("the shapes fit");
                     });
@@ -208,7 +208,7 @@ impl Bench {
                     .iter()
                     .filter(|&&c| c > 0)
                     .count();
-                let size = stacks[0].data().bytes_per_element();
+                let size = stacks[0].data().bytes() / stacks[0].data().len();
                 let bytes = (used * 3 * dim * hidden * size) as f64;
                 let operations = 6.0 * (t * k * dim * hidden) as f64;
                 self.run(&id, operations, bytes, || {

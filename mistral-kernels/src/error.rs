@@ -1,5 +1,7 @@
 //! What an operation refuses.
 
+use mistral_core::precision::Format;
+
 use crate::attention::CacheType;
 use crate::cpu::Isa;
 
@@ -149,6 +151,33 @@ pub enum KernelError {
         found: f64,
         /// What is allowed, in words.
         expected: &'static str,
+    },
+    /// A storage format that isn't in blocks, or whose blocks no kernel reads.
+    #[error(
+        "blocks: format {} isn't supported, expected one of BLOCK_FORMATS",
+        found.name()
+    )]
+    BlockFormat {
+        /// Format that was named.
+        found: Format,
+    },
+    /// Weights in blocks where only floats are read.
+    #[error("{op}: weights are {}, expected f32, f16 or bf16", found.name())]
+    FloatsExpected {
+        /// Operation that was called.
+        op: &'static str,
+        /// How the weights are stored.
+        found: Format,
+    },
+    /// Rows of a weight that don't end with a block.
+    #[error("matrix: rows of {cols} weights, expected a multiple of {block} ({})", format.name())]
+    BlockRow {
+        /// How the weights are stored.
+        format: Format,
+        /// Weights in a row.
+        cols: usize,
+        /// Weights in a block.
+        block: usize,
     },
     /// The processor lacks an instruction set that was asked for by name.
     #[error("instruction set {isa} needs processor feature {missing}, which was not found")]

@@ -32,6 +32,7 @@ mod linear;
 mod matrix;
 mod moe;
 mod norm;
+mod quant;
 mod rope;
 mod sample;
 mod scale;
@@ -53,6 +54,7 @@ pub use moe::{
     ExpertLoad, ExpertWeights, ExpertsScratch, Router, Routing, Scoring, experts, route,
 };
 pub use norm::{add_rms_norm, layer_norm, rms_norm};
+pub use quant::{BLOCK_FORMATS, Blocks, dequantize};
 pub use rope::{Rope, RopeAngles, RopeLayout, Yarn, inv_freq, rope, scale_inv_freq};
 pub use sample::{Sampler, Sampling};
 pub use scale::{llama4_scale, scale_llama4, scale_ssmax, softcap};

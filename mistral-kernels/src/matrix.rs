@@ -6,6 +6,7 @@ use half::{bf16, f16};
 
 use crate::KernelError;
 use crate::error::{check_len, checked_product};
+use crate::quant::Blocks;
 
 /// Elements of a weight, in the type that they are stored in.
 #[derive(Debug, Clone, Copy)]
@@ -17,6 +18,8 @@ pub enum WeightData<'a> {
     F16(&'a [f16]),
     /// The upper half of a 32-bit float.
     Bf16(&'a [bf16]),
+    /// Blocks of a GGUF file.
+    Blocks(Blocks<'a>),
 }
 
 impl<'a> WeightData<'a> {
@@ -27,6 +30,7 @@ impl<'a> WeightData<'a> {
             Self::F32(s) => s.len(),
             Self::F16(s) => s.len(),
             Self::Bf16(s) => s.len(),
+            Self::Blocks(b) => b.len(),
         }
     }
 
@@ -36,29 +40,41 @@ impl<'a> WeightData<'a> {
         self.len() == 0
     }
 
-    /// Bytes of an element.
+    /// Bytes of all elements as stored.
     #[must_use]
-    pub fn bytes_per_element(&self) -> usize {
+    pub fn bytes(&self) -> usize {
         match self {
-            Self::F32(_) => 4,
-            Self::F16(_) | Self::Bf16(_) => 2,
+            Self::F32(s) => size_of_val(*s),
+            Self::F16(s) => size_of_val(*s),
+            Self::Bf16(s) => size_of_val(*s),
+            Self::Blocks(b) => b.bytes().len(),
+        }
+    }
+
+    /// Elements that are stored together: 1 but for blocks.
+    #[must_use]
+    pub fn block_items(&self) -> usize {
+        match self {
+            Self::F32(_) | Self::F16(_) | Self::Bf16(_) => 1,
+            Self::Blocks(b) => b.format().block().items,
         }
     }
 
     /// Part of the elements.
     ///
     /// # Panics
-    /// When the range isn't inside.
+    /// When the range isn't inside, or cuts a block.
     #[must_use]
     pub fn slice(&self, range: Range<usize>) -> WeightData<'a> {
         match self {
             Self::F32(s) => WeightData::F32(&s[range]),
             Self::F16(s) => WeightData::F16(&s[range]),
             Self::Bf16(s) => WeightData::Bf16(&s[range]),
+            Self::Blocks(b) => WeightData::Blocks(b.slice(range)),
         }
     }
 
-    /// One element as f32 (exact for every type).
+    /// One element as f32, as [`WeightData::widen`] does.
     ///
     /// # Panics
     /// When there is no such element.
@@ -68,13 +84,20 @@ impl<'a> WeightData<'a> {
             Self::F32(s) => s[i],
             Self::F16(s) => s[i].to_f32(),
             Self::Bf16(s) => s[i].to_f32(),
+            Self::Blocks(b) => {
+                let mut block = [0.0; 256];
+                let items = b.format().block().items;
+                b.widen(i / items * items, &mut block[..items]);
+                block[i % items]
+            }
         }
     }
 
-    /// Writes elements from `start` on into `out` as f32 (exact for every type).
+    /// Writes elements from `start` on into `out` as f32: exact for floats, as
+    /// [`dequantize`](crate::dequantize) for blocks.
     ///
     /// # Panics
-    /// When there are fewer than `start + out.len()` elements.
+    /// When there are fewer than `start + out.len()` elements, or one of both cuts a block.
     pub fn widen(&self, start: usize, out: &mut [f32]) {
         let range = start..start + out.len();
         match self {
@@ -89,13 +112,14 @@ impl<'a> WeightData<'a> {
                     *o = v.to_f32();
                 }
             }
+            Self::Blocks(b) => b.widen(start, out),
         }
     }
 }
 
 /// A weight `[rows, cols]` = `[out, in]`, row-major, as PyTorch's `Linear` keeps it.
 ///
-/// Invariant: `data` has `rows · cols` elements and neither is 0.
+/// Invariant: `data` has `rows · cols` elements, neither is 0, and rows are whole blocks.
 #[derive(Debug, Clone, Copy)]
 pub struct Matrix<'a> {
     rows: usize,
@@ -107,7 +131,7 @@ impl<'a> Matrix<'a> {
     /// Wraps `rows · cols` elements.
     ///
     /// # Errors
-    /// When the length differs or a dimension is 0.
+    /// When the length differs, a dimension is 0, or a row cuts a block.
     pub fn new(rows: usize, cols: usize, data: WeightData<'a>) -> Result<Self, KernelError> {
         let expected = checked_product("matrix", "rows and cols", &[rows, cols])?;
         if expected == 0 {
@@ -119,6 +143,16 @@ impl<'a> Matrix<'a> {
             });
         }
         check_len("matrix", "data", data.len(), expected)?;
+        if let WeightData::Blocks(blocks) = data {
+            let (format, block) = (blocks.format(), data.block_items());
+            if !cols.is_multiple_of(block) {
+                return Err(KernelError::BlockRow {
+                    format,
+                    cols,
+                    block,
+                });
+            }
+        }
         Ok(Self { rows, cols, data })
     }
 

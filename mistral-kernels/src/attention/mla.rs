@@ -95,6 +95,7 @@ pub fn mla_absorb_query(
             WeightData::F32(w) => absorb(cpu, work, w, q, out, packed),
             WeightData::F16(w) => absorb(cpu, work, w, q, out, packed),
             WeightData::Bf16(w) => absorb(cpu, work, w, q, out, packed),
+            WeightData::Blocks(_) => unreachable!("refused by `check_matrix`"),
         }
     });
     Ok(())
@@ -251,6 +252,10 @@ fn check_matrix(op: &'static str, latent: &Latent, w: &Matrix<'_>) -> Result<(),
                 expected,
             });
         }
+    }
+    if let WeightData::Blocks(blocks) = w.data() {
+        let found = blocks.format();
+        return Err(KernelError::FloatsExpected { op, found });
     }
     Ok(())
 }

@@ -53,10 +53,66 @@ impl Kernel for PackRows<'_> {
     }
 }
 
-/// Some rows of one product, for all of its tokens.
-pub(super) struct GemmRows<'a, E> {
-    /// Start of the weights, rows of `cols` elements.
+/// Weights that panels are packed from.
+pub(super) trait Panels {
+    /// Packs some rows, given as the first and how many (at most `width`), and of each the words
+    /// given likewise, as `[words][width]`.
+    ///
+    /// # Safety
+    /// The weights have these rows and words; `out` is valid for writing `words · width`.
+    unsafe fn pack<S: Simd>(
+        &mut self,
+        s: S,
+        rows: (usize, usize),
+        words: (usize, usize),
+        width: usize,
+        out: *mut f32,
+    );
+
+    /// Asks for words `k0 ..` of some rows that are packed next: they lie too far apart for the
+    /// processor to guess them. Any numbers are allowed.
+    fn prefetch<S: Simd>(&self, s: S, rows: Range<usize>, k0: usize);
+}
+
+/// Rows of `cols` words.
+pub(super) struct FloatPanels<E> {
     pub(super) w: *const E,
+    pub(super) cols: usize,
+}
+
+impl<E: Element> Panels for FloatPanels<E> {
+    #[inline(always)]
+    unsafe fn pack<S: Simd>(
+        &mut self,
+        s: S,
+        (r0, rows): (usize, usize),
+        (k0, steps): (usize, usize),
+        width: usize,
+        out: *mut f32,
+    ) {
+        let w = self.w.wrapping_add(r0 * self.cols + k0);
+        // SAFETY: by this function's contract.
+        unsafe {
+            let row = |r: usize| w.wrapping_add(r * self.cols);
+            pack::panel(s, row, (rows, steps), width, out);
+        }
+    }
+
+    #[inline(always)]
+    fn prefetch<S: Simd>(&self, s: S, rows: Range<usize>, k0: usize) {
+        let bytes = STEPS.min(self.cols) * size_of::<E>();
+        for r in rows {
+            let row = self.w.wrapping_add(r * self.cols + k0).cast::<u8>();
+            for line in (0..bytes).step_by(64) {
+                s.prefetch_second(row.wrapping_add(line));
+            }
+        }
+    }
+}
+
+/// Some rows of one product, for all of its tokens.
+pub(super) struct GemmRows<'a, P> {
+    pub(super) weights: P,
     /// Words of a row: of weights, and of packed activations.
     pub(super) cols: usize,
     pub(super) rows: Range<usize>,
@@ -68,13 +124,13 @@ pub(super) struct GemmRows<'a, E> {
     pub(super) panel: &'a mut [f32],
 }
 
-impl<E: Element> Kernel for GemmRows<'_, E> {
+impl<P: Panels> Kernel for GemmRows<'_, P> {
     type Out = ();
 
     /// # Safety of the blocks inside
-    /// Who makes a `GemmRows` has weights of at least `rows.end` rows behind `w`.
+    /// Who makes a `GemmRows` has weights of at least `rows.end` rows of `cols` words.
     #[inline(always)]
-    fn run<S: Simd>(self, s: S) {
+    fn run<S: Simd>(mut self, s: S) {
         let (cols, tokens) = (self.cols, self.tokens);
         let width = tile_cols::<S>();
         let tiles = tokens.div_ceil(S::TILE_ROWS);
@@ -85,24 +141,19 @@ impl<E: Element> Kernel for GemmRows<'_, E> {
             let mode = if k0 == 0 { Mode::Overwrite } else { Mode::Add };
             for r0 in self.rows.clone().step_by(width) {
                 let rows = width.min(self.rows.end - r0);
-                let w = self.w.wrapping_add(r0 * cols + k0);
                 // SAFETY: rows and columns are inside the weights, a panel of `steps` is inside
                 // `panel`.
                 unsafe {
-                    let row = |r: usize| w.wrapping_add(r * cols);
-                    pack::panel(s, row, (rows, steps), width, panel);
+                    self.weights.pack(s, (r0, rows), (k0, steps), width, panel);
                 }
-                let next = if r0 + width < self.rows.end {
-                    w.wrapping_add(width * cols)
+                let (next, next_k) = if r0 + width < self.rows.end {
+                    (r0 + width, k0)
                 } else {
-                    self.w.wrapping_add(self.rows.start * cols + k0 + STEPS)
+                    (self.rows.start, k0 + STEPS)
                 };
                 for i in 0..tiles {
-                    prefetch_rows(
-                        s,
-                        (next, cols),
-                        (width * i / tiles, width * (i + 1) / tiles),
-                    );
+                    let share = next + width * i / tiles..next + width * (i + 1) / tiles;
+                    self.weights.prefetch(s, share, next_k);
                     let (first, m) = split(tokens, S::TILE_ROWS, i);
                     let out = Out {
                         start: self.y.at(first, r0),
@@ -118,23 +169,6 @@ impl<E: Element> Kernel for GemmRows<'_, E> {
                     }
                 }
             }
-        }
-    }
-}
-
-/// Asks for the next panel's rows while tiles of this one are worked on: they lie too far apart
-/// for the processor to guess them.
-#[inline(always)]
-fn prefetch_rows<S: Simd, E: Element>(
-    s: S,
-    (next, cols): (*const E, usize),
-    (first, end): (usize, usize),
-) {
-    let bytes = STEPS.min(cols) * size_of::<E>();
-    for r in first..end {
-        let row = next.wrapping_add(r * cols).cast::<u8>();
-        for line in (0..bytes).step_by(64) {
-            s.prefetch_second(row.wrapping_add(line));
         }
     }
 }

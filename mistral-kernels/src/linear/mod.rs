@@ -1,5 +1,6 @@
 //! `y = x · Wᵀ` for float weights.
 
+mod blocks;
 mod dot;
 mod gemm;
 mod pack;

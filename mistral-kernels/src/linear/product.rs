@@ -6,10 +6,12 @@ use std::ops::Range;
 
 use half::bf16;
 
+use super::blocks::{BlockPanels, DotBlocks, UNPACKED};
 use super::dot::DotRows;
-use super::gemm::{GemmRows, PANEL, PackRows};
+use super::gemm::{FloatPanels, GemmRows, PANEL, PackRows, Panels};
 use super::pack::Words;
 use crate::cpu::SharedMut;
+use crate::quant::Blocks;
 use crate::simd::{Element, Simd, dispatch, dispatch_pairs, has_pairs};
 use crate::{Cpu, Matrix, WeightData};
 
@@ -126,7 +128,7 @@ impl Buffers {
         let threads = threads.max(1);
         Self {
             packed: vec![0.0; rows * cols],
-            panels: vec![0.0; threads * PANEL],
+            panels: vec![0.0; threads * (PANEL + UNPACKED)],
             threads,
         }
     }
@@ -166,20 +168,24 @@ pub(crate) fn run<'a>(
         }
         let n = grain.rows(&p);
         let rows = block * n..p.w.rows().min((block + 1) * n);
+        let size = PANEL + UNPACKED;
         // SAFETY: a thread's panel is its own.
-        let panel = unsafe { panels.slice(thread * PANEL..(thread + 1) * PANEL) };
+        let panel = unsafe { panels.slice(thread * size..(thread + 1) * size) };
+        let (panel, unpacked) = panel.split_at_mut(PANEL);
         let task = Task {
             p,
             rows,
             words,
             packed,
             panel,
+            unpacked,
         };
         match p.w.data() {
             WeightData::F32(w) => task.run(cpu, w),
             WeightData::F16(w) => task.run(cpu, w),
             WeightData::Bf16(w) if words == Words::Bf16Pairs => task.run_pairs(cpu, w),
             WeightData::Bf16(w) => task.run(cpu, w),
+            WeightData::Blocks(w) => task.run_blocks(cpu, w),
         }
     });
 }
@@ -284,6 +290,7 @@ struct Task<'a> {
     words: Words,
     packed: SharedMut<'a, f32>,
     panel: &'a mut [f32],
+    unpacked: &'a mut [f32],
 }
 
 impl<'a> Task<'a> {
@@ -302,7 +309,35 @@ impl<'a> Task<'a> {
                 },
             );
         } else {
-            dispatch(cpu.live(), self.gemm(w.as_ptr()));
+            dispatch(cpu.live(), self.gemm_floats(w.as_ptr()));
+        }
+    }
+
+    fn run_blocks(self, cpu: &Cpu, w: Blocks<'a>) {
+        let cols = self.p.w.cols();
+        if self.p.x.count() <= FEW {
+            let (rows, x, y) = (self.rows, self.p.x, self.p.y);
+            dispatch(
+                cpu.live(),
+                DotBlocks {
+                    w,
+                    cols,
+                    rows,
+                    x,
+                    y,
+                    row: self.panel,
+                },
+            );
+        } else {
+            let weights = BlockPanels {
+                w,
+                cols,
+                unpacked: self.unpacked,
+            };
+            dispatch(
+                cpu.live(),
+                gemm(self.p, (self.rows, cols), self.packed, self.panel, weights),
+            );
         }
     }
 
@@ -310,24 +345,37 @@ impl<'a> Task<'a> {
         if self.p.x.count() <= FEW {
             self.run(cpu, w);
         } else {
-            dispatch_pairs(cpu.live(), self.gemm(w.as_ptr().cast::<f32>()));
+            dispatch_pairs(cpu.live(), self.gemm_floats(w.as_ptr().cast::<f32>()));
         }
     }
 
     /// The product over words of weights and packed activations.
-    fn gemm<E>(self, w: *const E) -> GemmRows<'a, E> {
-        let (cols, tokens) = (self.words.of(self.p.w.cols()), self.p.x.count());
-        let start = self.p.packed_row * self.p.w.cols();
-        // SAFETY: packing has ended, so that everybody only reads.
-        let packed = unsafe { self.packed.read(start..start + tokens * cols) };
-        GemmRows {
-            w,
-            cols,
-            rows: self.rows,
-            packed,
-            tokens,
-            y: self.p.y,
-            panel: self.panel,
-        }
+    fn gemm_floats<E: Element>(self, w: *const E) -> GemmRows<'a, FloatPanels<E>> {
+        let cols = self.words.of(self.p.w.cols());
+        let weights = FloatPanels { w, cols };
+        gemm(self.p, (self.rows, cols), self.packed, self.panel, weights)
+    }
+}
+
+/// The product of some rows of `cols` words with packed activations.
+fn gemm<'a, W: Panels>(
+    p: Product<'a>,
+    (rows, cols): (Range<usize>, usize),
+    packed: SharedMut<'a, f32>,
+    panel: &'a mut [f32],
+    weights: W,
+) -> GemmRows<'a, W> {
+    let tokens = p.x.count();
+    let start = p.packed_row * p.w.cols();
+    // SAFETY: packing has ended, so that everybody only reads.
+    let packed = unsafe { packed.read(start..start + tokens * cols) };
+    GemmRows {
+        weights,
+        cols,
+        rows,
+        packed,
+        tokens,
+        y: p.y,
+        panel,
     }
 }

@@ -18,11 +18,13 @@ pub fn linear(w: &Matrix<'_>, x: &[f32]) -> Sums {
         value: Vec::new(),
         magnitude: Vec::new(),
     };
+    let mut weights = vec![0.0; w.data().len()];
+    w.data().widen(0, &mut weights);
     for x in x.chunks_exact(w.cols()) {
-        for r in 0..w.rows() {
+        for row in weights.chunks_exact(w.cols()) {
             let (mut value, mut magnitude) = (0.0, 0.0);
-            for (c, x) in x.iter().enumerate() {
-                let product = f64::from(w.data().get(r * w.cols() + c)) * f64::from(*x);
+            for (w, x) in row.iter().zip(x) {
+                let product = f64::from(*w) * f64::from(*x);
                 value += product;
                 magnitude += product.abs();
             }

@@ -1,6 +1,7 @@
 //! Values that repeat.
 
 use half::{bf16, f16};
+use mistral_core::precision::Format;
 
 use crate::WeightData;
 
@@ -60,4 +61,36 @@ impl Weights {
             Self::Bf16(_) => "bf16",
         }
     }
+}
+
+/// `n` weights of a block format: any codes, sub-scales of any size, and scales of a magnitude that
+/// keeps the weights below a few units.
+#[must_use]
+pub fn blocks(seed: u64, format: Format, n: usize) -> Vec<u8> {
+    let block = format.block();
+    assert!(n.is_multiple_of(block.items), "whole blocks");
+    // Where a block holds its f16 scales, and how large they may be.
+    let (scales, size): (&[usize], f32) = match format {
+        Format::Q4_0 | Format::Q5_0 => (&[0], 0.1),
+        Format::Q4_1 | Format::Q5_1 => (&[0, 2], 0.1),
+        Format::Q8_0 | Format::Iq4Nl => (&[0], 0.01),
+        Format::Q2K => (&[80, 82], 0.04),
+        Format::Q3K => (&[108], 0.01),
+        Format::Q4K | Format::Q5K => (&[0, 2], 0.002),
+        Format::Q6K => (&[208], 0.0004),
+        Format::Iq4Xs => (&[0], 0.0004),
+        _ => (&[], 0.0),
+    };
+    let random = uniform(seed, n / block.items * block.bytes, 128.0);
+    let mut bytes: Vec<u8> = random.iter().map(|v| (v.floor() as i8) as u8).collect();
+    for (i, bytes) in bytes.chunks_exact_mut(block.bytes).enumerate() {
+        for &at in scales {
+            let scale = f16::from_f32(uniform(seed ^ (i * 256 + at) as u64, 1, size)[0]);
+            bytes[at..at + 2].copy_from_slice(&scale.to_le_bytes());
+        }
+        if format == Format::Mxfp4 {
+            bytes[0] = 122 + bytes[0] % 6;
+        }
+    }
+    bytes
 }

@@ -1,6 +1,7 @@
 //! Every operation against its f64 definition, on every instruction set of this machine.
 
 mod attention;
+mod blocks;
 mod fixtures;
 mod linear;
 mod mla;

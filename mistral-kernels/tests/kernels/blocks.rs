@@ -1,0 +1,103 @@
+use mistral_core::precision::Format;
+use mistral_kernels::testkit::values::{blocks, uniform};
+use mistral_kernels::testkit::{cpus, oracle, worst};
+use mistral_kernels::{
+    BLOCK_FORMATS, Blocks, KernelError, LinearScratch, Matrix, WeightData, dequantize, linear,
+};
+
+const TOKENS: &[usize] = &[1, 2, 3, 5, 8, 15, 17, 40, 66];
+
+/// Most that a product may differ, relative to the sum of its terms' magnitudes.
+fn tolerance(cols: usize) -> f64 {
+    (cols as f64 + 8.0) * f64::exp2(-24.0)
+}
+
+#[test]
+fn products_of_blocks_equal_the_definition() {
+    for format in BLOCK_FORMATS {
+        let items = format.block().items;
+        for (rows, groups) in [(1, 1), (3, 2), (33, 3), (70, 5), (5, 36)] {
+            let cols = items * groups;
+            let bytes = blocks(rows as u64 + 9, format, rows * cols);
+            let data = WeightData::Blocks(Blocks::new(format, &bytes).expect("whole blocks"));
+            let w = Matrix::new(rows, cols, data).expect("the length fits");
+            for &t in TOKENS {
+                check(&w, format, &uniform(t as u64 + 5, t * cols, 2.0));
+            }
+        }
+    }
+}
+
+fn check(w: &Matrix<'_>, format: Format, x: &[f32]) {
+    let t = x.len() / w.cols();
+    let expected = oracle::linear(w, x);
+    let allowed = tolerance(w.cols());
+    for cpu in cpus() {
+        let mut y = vec![f32::NAN; t * w.rows()];
+        let mut scratch = LinearScratch::new(cpu.threads(), 50, w.cols());
+        linear(&cpu, w, x, &mut y, &mut scratch).expect("the shapes fit");
+        let found = worst(&y, &expected.value, Some(&expected.magnitude));
+        let (isa, threads, rows, cols) = (cpu.isa(), cpu.threads(), w.rows(), w.cols());
+        assert!(
+            found <= allowed,
+            "{} {isa} threads {threads} t {t} [{rows}, {cols}]: {found:e} > {allowed:e}",
+            format.name()
+        );
+    }
+}
+
+/// Blocks of weights, and what gguf-py makes of them.
+#[test]
+fn blocks_unpack_to_the_same_bits_as_gguf_py() {
+    let path = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../shared/fixtures/gguf/gguf_quants.safetensors"
+    );
+    let Ok(file) = std::fs::read(path) else {
+        return;
+    };
+    let tensors = safetensors::SafeTensors::deserialize(&file).expect("a safetensors file");
+    for format in BLOCK_FORMATS {
+        let name = format.name().to_uppercase();
+        let blocks = tensors.tensor(&format!("{name}.blocks")).expect("blocks");
+        let expected = tensors.tensor(&format!("{name}.f32")).expect("numbers");
+        let expected: Vec<u32> = (expected.data().as_chunks::<4>().0.iter())
+            .map(|b| u32::from_le_bytes(*b))
+            .collect();
+        let mut found = vec![0.0; expected.len()];
+        dequantize(format, blocks.data(), &mut found).expect("whole blocks");
+        for (i, (f, e)) in found.iter().zip(&expected).enumerate() {
+            let both_nan = f.is_nan() && f32::from_bits(*e).is_nan();
+            assert!(f.to_bits() == *e || both_nan, "{name}[{i}]: {f}");
+        }
+    }
+}
+
+#[test]
+fn what_is_not_whole_blocks_is_refused() {
+    let bytes = blocks(1, Format::Q4K, 512);
+    assert!(matches!(
+        Blocks::new(Format::Q4K, &bytes[1..]),
+        Err(KernelError::Rows { row: 144, .. })
+    ));
+    assert!(matches!(
+        Blocks::new(Format::Iq1S, &bytes),
+        Err(KernelError::BlockFormat {
+            found: Format::Iq1S
+        })
+    ));
+    let whole = WeightData::Blocks(Blocks::new(Format::Q4K, &bytes).expect("whole"));
+    assert!(matches!(
+        Matrix::new(4, 128, whole),
+        Err(KernelError::BlockRow {
+            cols: 128,
+            block: 256,
+            ..
+        })
+    ));
+    let w = Matrix::new(2, 256, whole).expect("whole rows");
+    let second = w.slice_rows(1..2).expect("a row");
+    assert_eq!(second.data().get(0), w.data().get(256));
+    let mut short = [0.0; 511];
+    assert!(dequantize(Format::Q4K, &bytes, &mut short).is_err());
+}
