@@ -43,6 +43,23 @@ pub enum InferError {
         #[source]
         source: safetensors::SafeTensorError,
     },
+    /// A GGUF file breaks its format, or a part of a split model is missing or foreign.
+    #[error("{}: not a valid GGUF file", path.display())]
+    Gguf {
+        /// The file.
+        path: PathBuf,
+        /// Which rule it breaks.
+        #[source]
+        source: crate::gguf::GgufError,
+    },
+    /// A folder has more than one GGUF model, and nothing says which is meant.
+    #[error("{}: expected one GGUF model, found {found:?}", path.display())]
+    SeveralModels {
+        /// The folder.
+        path: PathBuf,
+        /// Their names, parts of split models counted once.
+        found: Vec<String>,
+    },
     /// The index of a sharded checkpoint is no valid JSON object of tensor to file.
     #[error("{}: not a valid index of shards", path.display())]
     ShardIndex {
@@ -79,7 +96,9 @@ pub enum InferError {
         found: Vec<usize>,
     },
     /// A tensor is stored in a format that this crate doesn't read.
-    #[error("tensor `{name}`: expected f32, f16 or bf16, found {found}")]
+    #[error(
+        "tensor `{name}`: expected f32, f16, bf16 or a block format with kernels, found {found}"
+    )]
     TensorDtype {
         /// Name in the file.
         name: String,

@@ -34,6 +34,7 @@ pub mod chat;
 mod decoder;
 mod error;
 mod generate;
+pub mod gguf;
 mod measure;
 mod model;
 mod session;

@@ -2,7 +2,6 @@
 
 use std::time::Instant;
 
-use mistral_core::precision::Precision;
 use mistral_core::report::{Machine, RunReport, RunShape};
 use mistral_kernels::{Sampler, Sampling};
 
@@ -10,7 +9,6 @@ use crate::decoder::{LogitRows, Run, SessionLimits};
 use crate::error::InferError;
 use crate::model::Model;
 use crate::session::Session;
-use crate::weights::FloatType;
 
 /// What is run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -172,11 +170,7 @@ fn report(
             threads: Some(small(model.cpu().threads())),
         },
         model: provenance.model.clone(),
-        precision: Some(match model.dtype() {
-            FloatType::F32 => Precision::F32,
-            FloatType::F16 => Precision::F16,
-            FloatType::Bf16 => Precision::Bf16,
-        }),
+        precision: model.precision(),
         kernel_path: model.cpu().isa().name().to_owned(),
         shape: RunShape {
             prompt_tokens: small(options.prompt),

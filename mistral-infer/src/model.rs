@@ -3,13 +3,15 @@
 use std::path::{Path, PathBuf};
 
 use mistral_core::model::ModelSpec;
+use mistral_core::precision::{Format, Precision};
 use mistral_kernels::{CacheType, Cpu};
 
 use crate::decoder::{DecoderWeights, SessionLimits};
 use crate::error::InferError;
+use crate::gguf::{self, Gguf};
 use crate::session::Session;
 use crate::tokenizer::{Tokenizer, TokenizerError, TokenizerVersion};
-use crate::weights::{Checkpoint, FloatType, WeightStorage};
+use crate::weights::{Checkpoint, WeightStorage};
 
 /// Configs of released models are below 100 kB.
 const MAX_CONFIG_BYTES: u64 = 16 << 20;
@@ -45,7 +47,8 @@ impl Default for LoadOptions {
 pub struct Model {
     spec: ModelSpec,
     weights: DecoderWeights,
-    dtype: FloatType,
+    format: Format,
+    precision: Option<Precision>,
     weight_bytes: usize,
     tokenizer: Option<Tokenizer>,
     cpu: Cpu,
@@ -53,18 +56,37 @@ pub struct Model {
 
 impl Model {
     /// Loads the folder `path`: `config.json` with `model*.safetensors`, or `params.json` with
-    /// `consolidated*.safetensors`, and the tokenizer beside them if there is one.
+    /// `consolidated*.safetensors`, and the tokenizer beside them if there is one. Or a GGUF model,
+    /// which holds all of that: a file, the first part of a split one, or a folder with one such
+    /// model and no safetensors.
     ///
     /// # Errors
     /// [`InferError`] when a file is missing, broken or not supported, when a tensor is missing or
     /// has another shape, or when the tokenizer doesn't fit the vocabulary.
     pub fn load(path: impl AsRef<Path>, options: &LoadOptions) -> Result<Model, InferError> {
         let path = path.as_ref();
-        let spec = read_spec(path)?;
-        let checkpoint = Checkpoint::open(path, options.storage)?;
+        let (spec, checkpoint, own) = match gguf::model_file(path)? {
+            Some(file) => {
+                let gguf = Gguf::open(&file, options.storage)?;
+                let checkpoint = Checkpoint::from_gguf(&gguf)?;
+                let own = match options.tokenizer {
+                    Some(_) => None,
+                    None => None,
+                };
+                (gguf.spec()?, checkpoint, own)
+            }
+            None => {
+                let spec = read_spec(path)?;
+                let own = match options.tokenizer {
+                    Some(_) => None,
+                    None => find_tokenizer(path)?,
+                };
+                (spec, Checkpoint::open(path, options.storage)?, own)
+            }
+        };
         let tokenizer = match &options.tokenizer {
             Some(file) => Some(Tokenizer::from_file(file)?),
-            None => find_tokenizer(path)?,
+            None => own,
         };
         let tokenizer = match options.chat_version {
             Some(version) => tokenizer.map(|t| t.with_version(version)),
@@ -96,7 +118,8 @@ impl Model {
             check_vocabulary(tokenizer.vocab_size(), spec.vocab_size)?;
         }
         Ok(Model {
-            dtype: weights.embedding.dtype(),
+            format: weights.embedding.format(),
+            precision: checkpoint.precision(),
             weight_bytes: checkpoint.bytes(),
             weights,
             spec,
@@ -133,8 +156,14 @@ impl Model {
 
     /// Format of the weights (of the embedding, which stands for the rest).
     #[must_use]
-    pub fn dtype(&self) -> FloatType {
-        self.dtype
+    pub fn format(&self) -> Format {
+        self.format
+    }
+
+    /// What the mix of formats is called, when the files say so or all have one format.
+    #[must_use]
+    pub fn precision(&self) -> Option<Precision> {
+        self.precision
     }
 
     /// Bytes of all weights as stored.
@@ -155,10 +184,11 @@ impl Model {
     /// [`InferError::Limit`] when a limit is zero or beyond the model's context,
     /// [`InferError::OutOfMemory`] when the buffers can't be had.
     pub fn session(&self, limits: SessionLimits) -> Result<Session<'_>, InferError> {
-        let cache = match self.dtype {
-            FloatType::F32 => CacheType::F32,
-            FloatType::F16 => CacheType::F16,
-            FloatType::Bf16 => CacheType::Bf16,
+        // Blocks hold less than f16 does, so that it loses nothing beside them.
+        let cache = match self.format {
+            Format::F32 => CacheType::F32,
+            Format::Bf16 => CacheType::Bf16,
+            _ => CacheType::F16,
         };
         Session::new(self, &limits, cache)
     }

@@ -123,6 +123,14 @@ impl Meta<'_> {
         self.usize_opt(key)?.ok_or_else(|| missing(self.key(key)))
     }
 
+    fn token_id(&self, key: &str) -> Result<Option<u32>, CoreError> {
+        match self.get(key) {
+            None => Ok(None),
+            Some(GgufValue::Integer(n)) if u32::try_from(n).is_ok() => Ok(Some(n as u32)),
+            Some(other) => Err(self.wrong(key, "a token id", &other)),
+        }
+    }
+
     fn f64_opt(&self, key: &str) -> Result<Option<f64>, CoreError> {
         match self.get(key) {
             None => Ok(None),
@@ -137,8 +145,9 @@ impl Meta<'_> {
         let n_heads = self.usize("attention.head_count")?;
         let dim = self.usize("embedding_length")?;
         let moe = self.moe()?;
-        let (yarn, factors) = self.yarn()?;
         let attention = self.attention(n_heads, dim)?;
+        let mla = matches!(attention, AttentionKind::Mla(_));
+        let (yarn, factors) = self.yarn(mla)?;
         let position_scale = self.position_scale()?;
         let (rope_dim, head_dim) = match &attention {
             AttentionKind::Gqa(g) => (g.head_dim, g.head_dim),
@@ -152,7 +161,6 @@ impl Meta<'_> {
                 found: rotated.to_string(),
             });
         }
-        let mla = matches!(attention, AttentionKind::Mla(_));
         let first_dense = match &moe {
             None => n_layers,
             Some(_) => self.usize_opt("leading_dense_block_count")?.unwrap_or(0),
@@ -171,8 +179,8 @@ impl Meta<'_> {
                 },
             })
             .collect();
-        let eos = self.usize_opt("tokenizer.ggml.eos_token_id")?;
-        let bos = self.usize_opt("tokenizer.ggml.bos_token_id")?;
+        let eos = self.token_id("tokenizer.ggml.eos_token_id")?;
+        let bos = self.token_id("tokenizer.ggml.bos_token_id")?;
         Ok(ModelSpec {
             schema: ModelSpec::SCHEMA,
             architecture: self.architecture(moe.is_some()),
@@ -190,23 +198,19 @@ impl Meta<'_> {
                 theta: self.f64_opt("rope.freq_base")?.unwrap_or(1e4),
                 dim: rope_dim,
                 yarn,
-                attention_factor: if mla { 1.0 } else { factors.rope },
+                attention_factor: factors.rope,
                 learned_scale: false,
                 layout: RopeLayout::Interleaved,
             },
-            softmax_scale: (head_dim.max(1) as f64).powf(-0.5)
-                * if mla { factors.softmax.powi(2) } else { 1.0 },
+            softmax_scale: (head_dim.max(1) as f64).powf(-0.5) * factors.softmax.powi(2),
             attention,
             position_scale,
             indexer: None,
             moe,
             logit_softcap: None,
             layers,
-            bos_token_id: bos.and_then(|n| u32::try_from(n).ok()),
-            eos_token_ids: eos
-                .and_then(|n| u32::try_from(n).ok())
-                .into_iter()
-                .collect(),
+            bos_token_id: bos,
+            eos_token_ids: eos.into_iter().collect(),
         })
     }
 
@@ -283,7 +287,7 @@ impl Meta<'_> {
         })
     }
 
-    fn yarn(&self) -> Result<(Option<YarnSpec>, Magnitude), CoreError> {
+    fn yarn(&self, mla: bool) -> Result<(Option<YarnSpec>, Magnitude), CoreError> {
         let none = (
             None,
             Magnitude {
@@ -307,17 +311,21 @@ impl Meta<'_> {
             .f64_opt("rope.scaling.factor")?
             .ok_or_else(|| missing(self.key("rope.scaling.factor")))?;
         let log = if factor > 1.0 { factor.ln() } else { 0.0 };
-        // `yarn_log_multiplier` is 0.1 · mscale_all_dim; with it set, cos and sin stay unscaled
-        // (mscale equals mscale_all_dim in every file of the family).
+        // Converters write `mscale_all_dim`, for latent attention a tenth of it. Files never say
+        // `mscale`: llama.cpp takes it as 1, as it is in every model of the family.
         let multiplier = self
             .f64_opt("rope.scaling.yarn_log_multiplier")?
             .unwrap_or(0.0);
-        let softmax = 1.0 + multiplier * log;
-        let rope = if multiplier == 0.0 {
-            1.0 + 0.1 * log
-        } else {
+        let all_dim = if mla { multiplier * 10.0 } else { multiplier };
+        // A tenth isn't exact in f32.
+        let all_dim = if (all_dim - 1.0).abs() < 1e-6 {
             1.0
+        } else {
+            all_dim
         };
+        let whole = 1.0 + 0.1 * all_dim * log;
+        let rope = (1.0 + 0.1 * log) / whole;
+        let softmax = if mla { whole } else { 1.0 };
         let yarn = YarnSpec {
             factor,
             original_max_position_embeddings: self.usize("rope.scaling.original_context_length")?,
@@ -348,7 +356,8 @@ impl Meta<'_> {
             }
         };
         let normalize = match self.get("expert_weights_norm") {
-            None => true,
+            // llama.cpp always normalises for `llama` and `mistral3`, for others only when told to.
+            None => self.arch != "mistral4",
             Some(GgufValue::Bool(b)) => b,
             Some(other) => return Err(self.wrong("expert_weights_norm", "a flag", &other)),
         };

@@ -276,7 +276,10 @@ fn attention(
     Ok(AttentionWeights::Mla(Box::new(MlaWeights {
         query,
         latent,
-        wkv_b: source.tensor("wkv_b.weight", &[expanded, m.kv_lora_rank])?,
+        // Absorption takes rows of floats.
+        wkv_b: source
+            .tensor("wkv_b.weight", &[expanded, m.kv_lora_rank])?
+            .into_floats(),
         wo: source.tensor("wo.weight", &[dim, heads * m.v_head_dim])?,
         ssmax: match spec.position_scale {
             PositionScale::SsMax => Some(ssmax(source, heads)?),

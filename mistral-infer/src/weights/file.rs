@@ -1,4 +1,4 @@
-//! One safetensors file: mapped or copied, header checked.
+//! One weight file: mapped or copied, header checked.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -6,20 +6,34 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use mistral_core::precision::Format;
 use safetensors::{Dtype, SafeTensors};
 
 use super::WeightStorage;
 use crate::error::InferError;
+use crate::gguf::{Gguf, TensorInfo};
 
 /// The bytes of a file.
 #[derive(Debug)]
-pub(super) enum Bytes {
+pub(crate) enum Bytes {
     Mapped(memmap2::Mmap),
     Copied(Vec<u8>),
 }
 
 impl Bytes {
-    pub(super) fn as_slice(&self) -> &[u8] {
+    /// Maps or copies a file.
+    pub(crate) fn open(path: &Path, storage: WeightStorage) -> Result<Bytes, InferError> {
+        let io = |source| InferError::Io {
+            path: path.to_owned(),
+            source,
+        };
+        Ok(match storage {
+            WeightStorage::Mapped => Bytes::Mapped(map(path).map_err(io)?),
+            WeightStorage::Copied => Bytes::Copied(std::fs::read(path).map_err(io)?),
+        })
+    }
+
+    pub(crate) fn as_slice(&self) -> &[u8] {
         match self {
             Bytes::Mapped(map) => map,
             Bytes::Copied(bytes) => bytes,
@@ -30,7 +44,8 @@ impl Bytes {
 /// Where a tensor stands in its file.
 #[derive(Debug, Clone)]
 pub(super) struct Entry {
-    pub(super) dtype: Dtype,
+    /// `Err` with the name of a type that is no format of weights.
+    pub(super) format: Result<Format, String>,
     pub(super) shape: Vec<usize>,
     pub(super) range: Range<usize>,
 }
@@ -43,17 +58,27 @@ pub(super) struct WeightFile {
 }
 
 impl WeightFile {
-    /// Maps or copies `path` and checks its header against its length.
+    /// Maps or copies the safetensors file `path` and checks its header against its length.
     pub(super) fn open(path: &Path, storage: WeightStorage) -> Result<WeightFile, InferError> {
-        let io = |source| InferError::Io {
-            path: path.to_owned(),
-            source,
+        WeightFile::parse(Bytes::open(path, storage)?, path)
+    }
+
+    /// The files of a GGUF model, whose headers were checked when it was opened.
+    pub(super) fn of_gguf(gguf: &Gguf) -> Vec<WeightFile> {
+        let entry = |tensor: &TensorInfo| Entry {
+            format: Ok(tensor.format),
+            shape: tensor.shape.clone(),
+            range: tensor.range.clone(),
         };
-        let bytes = match storage {
-            WeightStorage::Mapped => Bytes::Mapped(map(path).map_err(io)?),
-            WeightStorage::Copied => Bytes::Copied(std::fs::read(path).map_err(io)?),
-        };
-        WeightFile::parse(bytes, path)
+        gguf.files()
+            .map(|(bytes, tensors)| WeightFile {
+                bytes: Arc::clone(bytes),
+                entries: tensors
+                    .iter()
+                    .map(|tensor| (tensor.name.clone(), entry(tensor)))
+                    .collect(),
+            })
+            .collect()
     }
 
     fn parse(bytes: Bytes, path: &Path) -> Result<WeightFile, InferError> {
@@ -71,7 +96,7 @@ impl WeightFile {
                 (
                     name,
                     Entry {
-                        dtype: info.dtype,
+                        format: format_of(info.dtype),
                         shape: info.shape.clone(),
                         range,
                     },
@@ -82,6 +107,15 @@ impl WeightFile {
             bytes: Arc::new(bytes),
             entries,
         })
+    }
+}
+
+fn format_of(dtype: Dtype) -> Result<Format, String> {
+    match dtype {
+        Dtype::F32 => Ok(Format::F32),
+        Dtype::F16 => Ok(Format::F16),
+        Dtype::BF16 => Ok(Format::Bf16),
+        other => Err(format!("{other:?}")),
     }
 }
 

@@ -1,12 +1,14 @@
 //! Weights: from files to tensors by canonical name.
 //!
 //! A [`Checkpoint`] reads Hugging Face folders (`model.safetensors`, shards with their index),
-//! Mistral folders (`consolidated*.safetensors`) and single files, and gives any tensor by the
+//! Mistral folders (`consolidated*.safetensors`), GGUF files and single files, and gives any tensor by the
 //! canonical name of [`blueprint`], whatever the file calls it. Nothing is
 //! allocated from a header's claims: data stays in the mapped file.
 
 mod file;
 mod find;
+mod gguf_names;
+mod latent;
 mod names;
 mod tensor;
 
@@ -15,14 +17,16 @@ use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use mistral_core::model::ModelSpec;
-use safetensors::Dtype;
+use mistral_core::precision::{Format, Precision};
 
 use crate::blueprint;
 use crate::error::InferError;
+use crate::gguf::{self, Gguf};
 use file::{Entry, WeightFile};
-use names::{Naming, Part};
+use names::{Candidate, Naming, Part};
 
-pub use tensor::{FloatType, Tensor};
+pub(crate) use file::Bytes;
+pub use tensor::Tensor;
 
 /// Where weights live while the model is used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -43,6 +47,8 @@ pub struct Checkpoint {
     /// Tensor name in the files -> index into `files`.
     index: HashMap<String, usize>,
     naming: Naming,
+    /// What the files call the mix of their formats.
+    declared: Option<Precision>,
     /// Names in the files that some canonical tensor was taken from.
     used: RefCell<HashSet<String>>,
 }
@@ -54,6 +60,9 @@ impl Checkpoint {
     /// [`InferError`] when there are none, a file breaks its format, or an index names a file that
     /// isn't there.
     pub fn open(path: &Path, storage: WeightStorage) -> Result<Checkpoint, InferError> {
+        if let Some(file) = gguf::model_file(path)? {
+            return Checkpoint::from_gguf(&Gguf::open(&file, storage)?);
+        }
         let paths = if path.is_dir() {
             find::weight_files(path)?
         } else {
@@ -67,12 +76,27 @@ impl Checkpoint {
     /// # Errors
     /// [`InferError`] as for [`Checkpoint::open`].
     pub fn open_files(paths: &[PathBuf], storage: WeightStorage) -> Result<Checkpoint, InferError> {
-        let mut files = Vec::with_capacity(paths.len());
+        let files: Result<Vec<WeightFile>, InferError> = paths
+            .iter()
+            .map(|path| WeightFile::open(path, storage))
+            .collect();
+        Checkpoint::from_files(files?)
+    }
+
+    /// The tensors of GGUF files. Their data is shared, not copied.
+    ///
+    /// # Errors
+    /// [`InferError::MissingTensor`] when there is no token embedding.
+    pub fn from_gguf(gguf: &Gguf) -> Result<Checkpoint, InferError> {
+        let mut checkpoint = Checkpoint::from_files(WeightFile::of_gguf(gguf))?;
+        checkpoint.declared = gguf.precision();
+        Ok(checkpoint)
+    }
+
+    fn from_files(files: Vec<WeightFile>) -> Result<Checkpoint, InferError> {
         let mut index = HashMap::new();
-        for (i, path) in paths.iter().enumerate() {
-            let file = WeightFile::open(path, storage)?;
+        for (i, file) in files.iter().enumerate() {
             index.extend(file.entries.keys().map(|name| (name.clone(), i)));
-            files.push(file);
         }
         let naming = Naming::detect(&|name| index.contains_key(name)).ok_or_else(|| {
             InferError::MissingTensor {
@@ -84,6 +108,7 @@ impl Checkpoint {
             files,
             index,
             naming,
+            declared: None,
             used: RefCell::default(),
         })
     }
@@ -98,26 +123,24 @@ impl Checkpoint {
     /// # Errors
     /// [`InferError::MissingTensor`], [`InferError::TensorShape`], [`InferError::TensorDtype`].
     pub fn tensor(&self, canonical: &str, shape: &[usize]) -> Result<Tensor, InferError> {
+        match self.find(canonical, shape)? {
+            Found::Stored(tensor) => Ok(tensor),
+            Found::Halves(halves) => Ok(halves.join(shape)),
+        }
+    }
+
+    /// Finds a tensor and checks it; reads no data unless it has to be aligned.
+    fn find(&self, canonical: &str, shape: &[usize]) -> Result<Found, InferError> {
         for candidate in self.naming.candidates(canonical) {
-            let Some((file, entry)) = self.entry(&candidate.name) else {
-                continue;
-            };
-            let dtype = float_type(&candidate.name, entry.dtype)?;
-            let wrong = || InferError::TensorShape {
-                name: candidate.name.clone(),
-                expected: shape.to_vec(),
-                found: entry.shape.clone(),
-            };
-            let range = match candidate.part {
-                Part::Whole if entry.shape == shape => entry.range.clone(),
-                Part::Whole => return Err(wrong()),
-                Part::Expert { expert, run, of } => {
-                    expert_range(entry, shape, expert, run, of, dtype).ok_or_else(wrong)?
-                }
-            };
-            let tensor = Tensor::from_file(&file.bytes, range, dtype, shape).ok_or_else(wrong)?;
-            self.used.borrow_mut().insert(candidate.name);
-            return Ok(tensor);
+            if let Some(tensor) = self.stored(&candidate, shape)? {
+                return Ok(Found::Stored(tensor));
+            }
+        }
+        if self.naming == Naming::Gguf
+            && let Some((keys, values)) = gguf_names::split_latent(canonical)
+            && let (Some(keys), Some(values)) = (self.as_it_is(&keys)?, self.as_it_is(&values)?)
+        {
+            return latent::Halves::new(canonical, keys, values, shape).map(Found::Halves);
         }
         Err(InferError::MissingTensor {
             name: canonical.to_owned(),
@@ -125,14 +148,42 @@ impl Checkpoint {
         })
     }
 
+    /// The tensor at a place, if the files have that place.
+    fn stored(&self, place: &Candidate, shape: &[usize]) -> Result<Option<Tensor>, InferError> {
+        let Some((file, entry)) = self.entry(&place.name) else {
+            return Ok(None);
+        };
+        let format = supported(&place.name, &entry.format)?;
+        let wrong = || InferError::TensorShape {
+            name: place.name.clone(),
+            expected: shape.to_vec(),
+            found: entry.shape.clone(),
+        };
+        let range = match place.part {
+            Part::Whole if entry.shape == shape => entry.range.clone(),
+            Part::Whole => return Err(wrong()),
+            Part::Expert { expert, run, of } => {
+                expert_range(entry, shape, expert, run, of, format).ok_or_else(wrong)?
+            }
+        };
+        let tensor = Tensor::from_file(&file.bytes, range, format, shape).ok_or_else(wrong)?;
+        self.used.borrow_mut().insert(place.name.clone());
+        Ok(Some(tensor))
+    }
+
+    /// A tensor by its name in the files, in the shape that it has there.
+    fn as_it_is(&self, name: &str) -> Result<Option<Tensor>, InferError> {
+        let shape = self.entry(name).map(|(_, entry)| entry.shape.clone());
+        self.stored(&names::whole(name.to_owned()), &shape.unwrap_or_default())
+    }
+
     /// Checks that every tensor of `spec` is here with its shape, and that no layer has one more.
     ///
     /// # Errors
     /// As [`Checkpoint::tensor`], and [`InferError::UnexpectedTensor`].
     pub fn check(&self, spec: &ModelSpec) -> Result<(), InferError> {
-        blueprint::for_each_tensor(spec, &mut |name, shape| {
-            self.tensor(name, shape).map(|_| ())
-        })?;
+        blueprint::for_each_tensor(spec, &mut |name, shape| self.find(name, shape).map(|_| ()))?;
+        self.check_frequencies()?;
         let used = self.used.borrow();
         let mut extra: Vec<&String> = self
             .index
@@ -154,6 +205,36 @@ impl Checkpoint {
         }
     }
 
+    /// Divisors of the rotary frequencies may stand in a GGUF file as long as they divide by one.
+    fn check_frequencies(&self) -> Result<(), InferError> {
+        let name = gguf_names::FREQUENCIES;
+        match self.as_it_is(name)? {
+            Some(divisors) if divisors.to_f32().iter().any(|d| *d != 1.0) => {
+                Err(InferError::UnexpectedTensor {
+                    name: name.to_owned(),
+                })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// What the mix of formats is called: as a GGUF file says, elsewhere after the embedding, which
+    /// stands for the rest.
+    #[must_use]
+    pub fn precision(&self) -> Option<Precision> {
+        if self.naming == Naming::Gguf {
+            return self.declared;
+        }
+        let places = self.naming.candidates("tok_embeddings.weight");
+        let (_, embedding) = self.entry(&places.first()?.name)?;
+        match embedding.format {
+            Ok(Format::F32) => Some(Precision::F32),
+            Ok(Format::F16) => Some(Precision::F16),
+            Ok(Format::Bf16) => Some(Precision::Bf16),
+            _ => None,
+        }
+    }
+
     /// Bytes of all tensors in the files.
     #[must_use]
     pub fn bytes(&self) -> usize {
@@ -165,16 +246,24 @@ impl Checkpoint {
     }
 }
 
-fn float_type(name: &str, dtype: Dtype) -> Result<FloatType, InferError> {
-    match dtype {
-        Dtype::F32 => Ok(FloatType::F32),
-        Dtype::F16 => Ok(FloatType::F16),
-        Dtype::BF16 => Ok(FloatType::Bf16),
-        other => Err(InferError::TensorDtype {
-            name: name.to_owned(),
-            found: format!("{other:?}"),
-        }),
-    }
+/// A tensor that was found and checked.
+enum Found {
+    Stored(Tensor),
+    /// `wkv_b` in two tensors.
+    Halves(latent::Halves),
+}
+
+/// The format, if kernels compute with it.
+fn supported(name: &str, format: &Result<Format, String>) -> Result<Format, InferError> {
+    let found = match format {
+        Ok(format) if tensor::supported(*format) => return Ok(*format),
+        Ok(other) => other.name().to_owned(),
+        Err(other) => other.clone(),
+    };
+    Err(InferError::TensorDtype {
+        name: name.to_owned(),
+        found,
+    })
 }
 
 /// Bytes of one expert's matrix in a fused tensor `[experts, of · rows, cols]`.
@@ -184,7 +273,7 @@ fn expert_range(
     expert: usize,
     run: usize,
     of: usize,
-    dtype: FloatType,
+    format: Format,
 ) -> Option<std::ops::Range<usize>> {
     let (&[experts, rows, cols], &[want_rows, want_cols]) = (entry.shape.as_slice(), shape) else {
         return None;
@@ -192,7 +281,7 @@ fn expert_range(
     if expert >= experts || cols != want_cols || want_rows.checked_mul(of)? != rows {
         return None;
     }
-    let size = want_rows.checked_mul(cols)?.checked_mul(dtype.bytes())?;
+    let size = format.bytes(want_rows.checked_mul(cols)?)?;
     let start = entry.range.start + (expert * of + run) * size;
     let end = start.checked_add(size)?;
     (end <= entry.range.end).then_some(start..end)

@@ -1,5 +1,7 @@
 //! Canonical tensor names -> the names that files use.
 
+use super::gguf_names as gguf;
+
 /// A place where a canonical tensor may stand.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Candidate {
@@ -27,6 +29,8 @@ pub(super) enum Part {
 pub(super) enum Naming {
     /// Mistral's own names.
     Native,
+    /// ggml's names.
+    Gguf,
     /// Hugging Face names; the decoder's and the output projection's stand behind prefixes.
     HuggingFace {
         decoder: &'static str,
@@ -46,6 +50,9 @@ impl Naming {
         if has("tok_embeddings.weight") {
             return Some(Naming::Native);
         }
+        if has("token_embd.weight") {
+            return Some(Naming::Gguf);
+        }
         HF_PREFIXES
             .iter()
             .find(|(decoder, _)| has(&format!("{decoder}embed_tokens.weight")))
@@ -56,6 +63,7 @@ impl Naming {
     pub(super) fn candidates(self, canonical: &str) -> Vec<Candidate> {
         match self {
             Naming::Native => native(canonical),
+            Naming::Gguf => gguf::candidates(canonical),
             Naming::HuggingFace { decoder, output } => hugging_face(canonical, decoder, output),
         }
     }
@@ -63,6 +71,8 @@ impl Naming {
     /// Whether an unaccounted tensor of this name would take part in the text decoder.
     pub(super) fn in_decoder(self, name: &str) -> bool {
         let layers = match self {
+            // A GGUF file holds one decoder and nothing else. Frequencies are looked at apart.
+            Naming::Gguf => return name != gguf::FREQUENCIES,
             Naming::Native => name.strip_prefix("layers."),
             Naming::HuggingFace { decoder, .. } => name
                 .strip_prefix(decoder)
@@ -74,12 +84,16 @@ impl Naming {
 
     /// The layer number that a decoder tensor's name carries.
     pub(super) fn layer_of(self, name: &str) -> Option<usize> {
-        let start = name.find("layers.")? + "layers.".len();
+        let before = match self {
+            Naming::Gguf => "blk.",
+            Naming::Native | Naming::HuggingFace { .. } => "layers.",
+        };
+        let start = name.find(before)? + before.len();
         name[start..].split('.').next()?.parse().ok()
     }
 }
 
-fn whole(name: String) -> Candidate {
+pub(super) fn whole(name: String) -> Candidate {
     Candidate {
         name,
         part: Part::Whole,
@@ -159,12 +173,12 @@ fn expert_candidates(stem: &str, expert: usize, matrix: &str) -> Vec<Candidate> 
 }
 
 /// `layers.3.attention.wq.weight` -> `("3", "attention.wq.weight")`.
-fn split_layer(canonical: &str) -> Option<(&str, &str)> {
+pub(super) fn split_layer(canonical: &str) -> Option<(&str, &str)> {
     canonical.strip_prefix("layers.")?.split_once('.')
 }
 
 /// `experts.5.w1.weight` -> `(5, "w1")`.
-fn expert_of(rest: &str) -> Option<(usize, &str)> {
+pub(super) fn expert_of(rest: &str) -> Option<(usize, &str)> {
     let (expert, matrix) = rest.strip_prefix("experts.")?.split_once('.')?;
     Some((expert.parse().ok()?, matrix.strip_suffix(".weight")?))
 }
@@ -186,6 +200,21 @@ mod tests {
                 "layers.0.feed_forward.gate.weight",
             ),
             (hf, "output.weight", "lm_head.weight"),
+            (
+                Naming::Gguf,
+                "layers.3.attention.wo.weight",
+                "blk.3.attn_output.weight",
+            ),
+            (
+                Naming::Gguf,
+                "layers.3.experts.5.w2.weight",
+                "blk.3.ffn_down_exps.weight",
+            ),
+            (
+                Naming::Gguf,
+                "layers.3.experts.5.w1.weight",
+                "blk.3.ffn_gate.5.weight",
+            ),
             (
                 hf,
                 "layers.7.attention.wq.weight",
@@ -210,6 +239,7 @@ mod tests {
             );
         }
         assert_eq!(hf.layer_of("model.layers.12.mlp.gate.weight"), Some(12));
+        assert_eq!(Naming::Gguf.layer_of("blk.12.attn_q.weight"), Some(12));
         assert!(hf.in_decoder("model.layers.0.self_attn.q_proj.bias"));
         assert!(!hf.in_decoder("vision_tower.layers.0.x"));
     }
