@@ -173,6 +173,70 @@ fn memory(total: u64) -> Value {
     json!({"weight_bytes": gb, "kv_bytes": gb, "total_bytes": total * gb, "device_bytes": 100 * gb})
 }
 
+/// A target, a device, whether there is a container, and a part of its files or of the README.
+#[test]
+fn devices_decide_containers_and_layers() {
+    use Target::{LlamaServer, Vllm};
+    let rows = [
+        (Vllm, "L40S", true, "driver: nvidia"),
+        (Vllm, "a card of tomorrow", true, "driver: nvidia"),
+        (Vllm, "MI300X", false, "install the vLLM that is built"),
+        (Vllm, "TPU v5e", false, "install the vLLM that is built"),
+        (
+            LlamaServer,
+            "RTX 4090",
+            true,
+            "FROM ghcr.io/ggml-org/llama.cpp:server-cuda",
+        ),
+        (
+            LlamaServer,
+            "Core i9-13900K DDR5-6400",
+            true,
+            "--n-gpu-layers 0",
+        ),
+        (LlamaServer, "Apple M4 Pro", false, "--n-gpu-layers all"),
+    ];
+    for (target, device, container, part) in rows {
+        let files = made(target, &[("/placement/device", json!(device))]).expect(device);
+        let all: String = files.iter().map(|f| f.contents.as_str()).collect();
+        assert!(all.contains(part), "{target:?} {device}: no {part:?}");
+        for path in ["Dockerfile", "compose.yaml", ".env.example"] {
+            assert_eq!(
+                files.get(path).is_some(),
+                container,
+                "{target:?} {device}: {path}"
+            );
+        }
+        assert_eq!(
+            all.contains("docker compose up"),
+            container,
+            "{target:?} {device}"
+        );
+        let cuda = all.contains("server-cuda") || all.contains("driver: nvidia");
+        let nvidia = container && !device.starts_with("Core");
+        assert_eq!(cuda, nvidia, "{target:?} {device}");
+    }
+    // What the plan says of a device that the table doesn't know.
+    let own = json!({"device": "my board", "device_kind": "cpu", "vendor": "CPU", "count": 1, "tensor_parallel": 1});
+    let files = made(LlamaServer, &[("/placement", own)]).expect("made");
+    let script = &files.get("start.sh").expect("start.sh").contents;
+    assert!(script.contains("--n-gpu-layers 0"), "{script}");
+}
+
+#[test]
+fn a_server_without_a_key_has_no_container() {
+    let open = json!({"bind": "127.0.0.1", "port": 8000});
+    let files = made(Target::Rust, &[("/serve", open)]).expect("made");
+    for path in ["Dockerfile", "compose.yaml", ".dockerignore"] {
+        assert!(files.get(path).is_none(), "{path}");
+    }
+    let page = &files.get("README.md").expect("README.md").contents;
+    assert!(
+        !page.contains("container") && page.contains("cargo run --release"),
+        "{page}"
+    );
+}
+
 #[test]
 fn refusals_name_the_field() {
     use Target::{LlamaServer, Vllm};

@@ -12,6 +12,7 @@ use crate::error::ApiError;
 use crate::http::App;
 use crate::metrics::Metrics;
 use crate::options::Options;
+use crate::plan;
 
 /// How long after a job's deadline its end is waited for: the worker looks at the clock between
 /// tokens.
@@ -35,7 +36,9 @@ impl Running {
     /// Status 400 for an empty prompt or one that doesn't fit the context, and as
     /// [`Queue::push`](crate::worker::Queue::push).
     pub fn start(app: &App, prompt: Vec<u32>, options: Options) -> Result<Self, ApiError> {
-        let max_tokens = room(app.backend.context(), prompt.len(), options.max_tokens)?;
+        let context = app.backend.context();
+        let usual = plan::MAX_OUTPUT_TOKENS;
+        let max_tokens = room(context, prompt.len(), options.max_tokens, usual)?;
         let (sender, events) = unbounded_channel();
         let started = Instant::now();
         let deadline = started + app.settings.answer_time;
@@ -109,8 +112,14 @@ pub fn late() -> ApiError {
     )
 }
 
-/// How many tokens may follow the prompt.
-fn room(context: usize, prompt: usize, wanted: Option<usize>) -> Result<usize, ApiError> {
+/// How many tokens may follow the prompt: those that the request wants, which must fit, else the
+/// usual number or what is left.
+fn room(
+    context: usize,
+    prompt: usize,
+    wanted: Option<usize>,
+    usual: Option<usize>,
+) -> Result<usize, ApiError> {
     if prompt == 0 {
         let message = "the prompt has no tokens";
         return Err(ApiError::request(
@@ -120,7 +129,7 @@ fn room(context: usize, prompt: usize, wanted: Option<usize>) -> Result<usize, A
         ));
     }
     let left = context.saturating_sub(prompt);
-    let asked = wanted.unwrap_or(left);
+    let asked = wanted.unwrap_or(usual.map_or(left, |usual| usual.min(left)));
     if left == 0 || asked > left {
         let message = format!(
             "this model's maximum context length is {context} tokens; the request has {prompt} in \
@@ -140,18 +149,21 @@ mod tests {
     #[test]
     fn room_after_a_prompt() {
         let cases = [
-            ((100, 10, None), Some(90)),
-            ((100, 10, Some(5)), Some(5)),
-            ((100, 10, Some(90)), Some(90)),
-            ((100, 10, Some(91)), None),
-            ((100, 99, None), Some(1)),
-            ((100, 100, None), None),
-            ((100, 101, Some(1)), None),
-            ((100, 0, None), None),
+            ((100, 10, None, None), Some(90)),
+            ((100, 10, Some(5), None), Some(5)),
+            ((100, 10, Some(90), None), Some(90)),
+            ((100, 10, Some(91), None), None),
+            ((100, 99, None, None), Some(1)),
+            ((100, 100, None, None), None),
+            ((100, 101, Some(1), None), None),
+            ((100, 0, None, None), None),
+            ((100, 10, None, Some(20)), Some(20)),
+            ((100, 90, None, Some(20)), Some(10)),
+            ((100, 90, Some(11), Some(20)), None),
         ];
-        for ((context, prompt, wanted), expected) in cases {
-            let found = room(context, prompt, wanted).ok();
-            assert_eq!(found, expected, "{context} {prompt} {wanted:?}");
+        for ((context, prompt, wanted, usual), expected) in cases {
+            let found = room(context, prompt, wanted, usual).ok();
+            assert_eq!(found, expected, "{context} {prompt} {wanted:?} {usual:?}");
         }
     }
 }

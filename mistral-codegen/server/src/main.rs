@@ -5,6 +5,7 @@ use std::io::{Read as _, Write as _};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use mistral_server::backend::Backend;
@@ -58,6 +59,7 @@ fn run() -> Result<(), Box<dyn Error>> {
         metrics,
         started_s: now_s(),
     };
+    let ended = app.queue.ended();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -65,13 +67,29 @@ fn run() -> Result<(), Box<dyn Error>> {
     runtime.block_on(async {
         let listener = TcpListener::bind(SocketAddr::new(settings.host, settings.port)).await?;
         eprintln!("listening on http://{}", listener.local_addr()?);
-        connections::serve(listener, router(app), settings, stop_signal()).await;
+        let stop = async {
+            tokio::select! {
+                () = stop_signal() => {}
+                () = until(&ended) => {}
+            }
+        };
+        connections::serve(listener, router(app), settings, stop).await;
         Ok::<(), Box<dyn Error>>(())
     })?;
+    let failed = ended.load(Ordering::Acquire);
     // Answers still running lose their clients here, and the worker its queue.
     runtime.shutdown_timeout(Duration::from_secs(1));
-    worker.join().map_err(|_| "the worker failed")?;
-    Ok(())
+    match worker.join() {
+        Ok(()) if !failed => Ok(()),
+        _ => Err("the model's worker ended".into()),
+    }
+}
+
+/// Completes when the worker has ended by itself: whoever supervises this process starts it anew.
+async fn until(ended: &AtomicBool) {
+    while !ended.load(Ordering::Acquire) {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
 }
 
 /// Completes when the process is asked to end.

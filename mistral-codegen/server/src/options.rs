@@ -60,7 +60,7 @@ impl Options {
         Ok(Self {
             stream,
             include_usage,
-            max_tokens: max_tokens.or(plan::MAX_OUTPUT_TOKENS),
+            max_tokens,
             sampling: sampling(fields)?,
             seed: seed(fields)?,
             stop: stops(fields)?,

@@ -15,7 +15,7 @@ use crate::metrics::Metrics;
 #[derive(Debug, Clone)]
 pub struct Queue {
     jobs: SyncSender<Job>,
-    alive: Arc<AtomicBool>,
+    ended: Arc<AtomicBool>,
     metrics: Arc<Metrics>,
 }
 
@@ -24,7 +24,7 @@ struct Ended(Arc<AtomicBool>);
 
 impl Drop for Ended {
     fn drop(&mut self) {
-        self.0.store(false, Ordering::Release);
+        self.0.store(true, Ordering::Release);
     }
 }
 
@@ -39,13 +39,13 @@ impl Queue {
         metrics: Arc<Metrics>,
     ) -> std::io::Result<(Self, JoinHandle<()>)> {
         let (jobs, receiver) = sync_channel::<Job>(waiting);
-        let alive = Arc::new(AtomicBool::new(true));
-        let ended = Ended(Arc::clone(&alive));
+        let ended = Arc::new(AtomicBool::new(false));
+        let at_end = Ended(Arc::clone(&ended));
         let counted = Arc::clone(&metrics);
         let thread = std::thread::Builder::new()
             .name("worker".to_owned())
             .spawn(move || {
-                let _ended = ended;
+                let _at_end = at_end;
                 let mut busy = false;
                 backend.work(&mut || {
                     if std::mem::replace(&mut busy, false) {
@@ -61,7 +61,7 @@ impl Queue {
         Ok((
             Self {
                 jobs,
-                alive,
+                ended,
                 metrics,
             },
             thread,
@@ -71,7 +71,13 @@ impl Queue {
     /// Whether the worker still works.
     #[must_use]
     pub fn is_alive(&self) -> bool {
-        self.alive.load(Ordering::Acquire)
+        !self.ended.load(Ordering::Acquire)
+    }
+
+    /// Set when the worker has ended. Whoever holds it doesn't keep the worker working.
+    #[must_use]
+    pub fn ended(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.ended)
     }
 
     /// Puts a job into the queue.

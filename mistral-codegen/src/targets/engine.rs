@@ -3,8 +3,10 @@
 use std::net::IpAddr;
 
 use minijinja::{Value, context};
+use mistral_core::hardware::DeviceKind;
 use mistral_core::plan::Plan;
 
+use super::{Page, shown, unsupported};
 use crate::CodegenError;
 use crate::flags::{Command, FlagTable};
 use crate::quote::{markdown_block, markdown_code};
@@ -17,6 +19,41 @@ const LOAD_BYTES_PER_S: u64 = 200_000_000;
 const START_S: u64 = 180;
 /// What is waited for when the plan doesn't know the size of the weights.
 const UNKNOWN_SIZE_S: u64 = 3600;
+
+/// What a Compose file is accompanied by.
+pub(super) const COMPOSE: &[Page] = &[
+    Page::plain(
+        ".env.example",
+        include_str!("../../templates/common/env.j2"),
+    ),
+    Page::plain(
+        ".dockerignore",
+        include_str!("../../templates/common/dockerignore.j2"),
+    ),
+];
+
+/// What runs the model, as far as containers and layers care.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Accelerator {
+    /// The processor.
+    None,
+    /// One that Docker reserves by the driver `nvidia`; a device that neither the plan nor the
+    /// hardware table knows is taken for one.
+    Nvidia,
+    /// Another, whose images and reservations are not described here.
+    Other,
+}
+
+impl Accelerator {
+    pub(super) fn of(plan: &Plan) -> Self {
+        match plan.placement.device_kind_and_vendor() {
+            Some((DeviceKind::Cpu, _)) => Self::None,
+            _ if plan.placement.threads.is_some() => Self::None,
+            Some((_, vendor)) if vendor != "NVIDIA" => Self::Other,
+            _ => Self::Nvidia,
+        }
+    }
+}
 
 /// Where a server listens and whom it lets in, checked.
 pub(super) struct Serving {
@@ -33,12 +70,8 @@ pub(super) struct Serving {
 /// [`CodegenError::Unsupported`] for a field that no server of `target` could use, and for an
 /// address other than loopback without a key.
 pub(super) fn serving(target: &'static str, plan: &Plan) -> Result<Serving, CodegenError> {
-    let refuse = |field, found: &str, expected: &str| CodegenError::Unsupported {
-        target,
-        field,
-        found: format!("{:?}", found.chars().take(80).collect::<String>()),
-        expected: expected.to_owned(),
-    };
+    let refuse =
+        |field, found: &str, expected: &str| unsupported(target, field, shown(found), expected);
     let serve = &plan.serve;
     let bind: IpAddr = serve
         .bind
@@ -99,13 +132,12 @@ pub(super) fn model_source<'p>(
         (None, None) => ("model.hf_repo", ""),
     };
     if source.is_empty() || source.starts_with('-') || source.chars().any(char::is_control) {
-        return Err(CodegenError::Unsupported {
+        return Err(unsupported(
             target,
             field,
-            found: format!("{:?}", source.chars().take(80).collect::<String>()),
-            expected: "a repository or path without control characters that doesn't begin with -"
-                .to_owned(),
-        });
+            shown(source),
+            "a repository or path without control characters that doesn't begin with -",
+        ));
     }
     Ok(source)
 }
@@ -143,11 +175,9 @@ pub(super) fn product(
     a: u32,
     b: u32,
 ) -> Result<u32, CodegenError> {
-    a.checked_mul(b).ok_or_else(|| CodegenError::Unsupported {
-        target,
-        field,
-        found: format!("{a} x {b}"),
-        expected: format!("a product of at most {}", u32::MAX),
+    a.checked_mul(b).ok_or_else(|| {
+        let expected = format!("a product of at most {}", u32::MAX);
+        unsupported(target, field, format!("{a} x {b}"), &expected)
     })
 }
 

@@ -5,8 +5,8 @@ use mistral_core::files::FileSet;
 use mistral_core::plan::{KvPrecision, Plan};
 use mistral_core::precision::Precision;
 
-use super::engine::{self, Serving};
-use super::{Page, render_all};
+use super::engine::{self, Accelerator, Serving};
+use super::{Page, render_all, unsupported};
 use crate::CodegenError;
 use crate::flags::{Command, LLAMA_SERVER, Word};
 
@@ -18,24 +18,20 @@ const PAGES: &[Page] = &[
         include_str!("../../templates/llama-server/start.sh.j2"),
     ),
     Page::plain(
+        "README.md",
+        include_str!("../../templates/llama-server/README.md.j2"),
+    ),
+];
+
+/// Files of a container, where the device is one that containers are described for.
+const CONTAINER: &[Page] = &[
+    Page::plain(
         "Dockerfile",
         include_str!("../../templates/llama-server/Dockerfile.j2"),
     ),
     Page::plain(
         "compose.yaml",
         include_str!("../../templates/llama-server/compose.yaml.j2"),
-    ),
-    Page::plain(
-        ".env.example",
-        include_str!("../../templates/common/env.j2"),
-    ),
-    Page::plain(
-        ".dockerignore",
-        include_str!("../../templates/common/dockerignore.j2"),
-    ),
-    Page::plain(
-        "README.md",
-        include_str!("../../templates/llama-server/README.md.j2"),
     ),
 ];
 
@@ -82,17 +78,22 @@ pub(crate) fn generate(plan: &Plan) -> Result<FileSet, CodegenError> {
         Source::Converted { repo, .. } => Some(*repo),
         _ => None,
     };
+    let accelerator = Accelerator::of(plan);
+    let container = accelerator != Accelerator::Other;
     let own = context! {
         // Whether the file lies on this machine: it is mounted, not downloaded.
         local => file.is_some(),
         model => file.as_deref(),
         convert => convert,
         quant => plan.precision.name().to_ascii_uppercase(),
-        gpu => uses_gpu(plan),
+        container => container,
+        gpu => accelerator == Accelerator::Nvidia,
         mount => file.as_deref().map(engine::mount),
         ..engine::common(plan, &LLAMA_SERVER, &serving, &command)?
     };
-    let mut files = render_all(PAGES, &own, plan)?;
+    let around = container.then(|| CONTAINER.iter().chain(engine::COMPOSE));
+    let pages = PAGES.iter().chain(around.into_iter().flatten());
+    let mut files = render_all(pages, &own, plan)?;
     if convert.is_some() {
         files.insert(CONVERT.render(&own)?)?;
     }
@@ -100,12 +101,7 @@ pub(crate) fn generate(plan: &Plan) -> Result<FileSet, CodegenError> {
 }
 
 fn refuse(field: &'static str, found: impl std::fmt::Display, expected: &str) -> CodegenError {
-    CodegenError::Unsupported {
-        target: TARGET,
-        field,
-        found: found.to_string(),
-        expected: expected.to_owned(),
-    }
+    unsupported(TARGET, field, found, expected)
 }
 
 fn source(plan: &Plan) -> Result<Source<'_>, CodegenError> {
@@ -155,11 +151,6 @@ fn source(plan: &Plan) -> Result<Source<'_>, CodegenError> {
         repo: name,
         file: format!("models/{stem}-{quant}.gguf"),
     })
-}
-
-/// Whether the plan's device is one that layers can be put on.
-fn uses_gpu(plan: &Plan) -> bool {
-    plan.placement.threads.is_none()
 }
 
 fn command(
@@ -236,7 +227,7 @@ fn placement(command: &mut Command<'_>, plan: &Plan) -> Result<(), CodegenError>
     if let Some(threads) = p.threads {
         command.flag("--threads", threads)?;
     }
-    if !uses_gpu(plan) {
+    if Accelerator::of(plan) == Accelerator::None {
         command.flag("--n-gpu-layers", 0)?;
         return Ok(());
     }

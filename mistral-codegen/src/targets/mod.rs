@@ -45,8 +45,32 @@ impl Page {
     }
 }
 
+/// The error for a plan that a target can't serve because of one field.
+fn unsupported(
+    target: &'static str,
+    field: &'static str,
+    found: impl std::fmt::Display,
+    expected: &str,
+) -> CodegenError {
+    CodegenError::Unsupported {
+        target,
+        field,
+        found: found.to_string(),
+        expected: expected.to_owned(),
+    }
+}
+
+/// A text of a plan as errors show it.
+fn shown(text: &str) -> String {
+    format!("{:?}", text.chars().take(80).collect::<String>())
+}
+
 /// Every page rendered with the same context, and the plan itself as `plan.json`.
-fn render_all(pages: &[Page], context: &Value, plan: &Plan) -> Result<FileSet, CodegenError> {
+fn render_all<'p>(
+    pages: impl IntoIterator<Item = &'p Page>,
+    context: &Value,
+    plan: &Plan,
+) -> Result<FileSet, CodegenError> {
     let mut files = FileSet::new();
     for page in pages {
         files.insert(page.render(context)?)?;

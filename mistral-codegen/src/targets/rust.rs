@@ -8,7 +8,7 @@ use mistral_core::files::FileSet;
 use mistral_core::plan::{Plan, TokenizerMode};
 
 use super::engine::{self, Serving};
-use super::{Page, render_all};
+use super::{Page, render_all, shown, unsupported};
 use crate::quote::{rust_str, toml_str};
 use crate::{CodegenError, Dependency, Options};
 
@@ -24,6 +24,19 @@ const PAGES: &[Page] = &[
         include_str!("../../templates/rust/plan.rs.j2"),
     ),
     Page::plain(
+        ".gitignore",
+        include_str!("../../templates/rust/gitignore.j2"),
+    ),
+    Page::plain(
+        "README.md",
+        include_str!("../../templates/rust/README.md.j2"),
+    ),
+];
+
+/// Files of a container. Inside one the server listens on all addresses, which it refuses to do
+/// without a key: a plan without one has none of these.
+const CONTAINER: &[Page] = &[
+    Page::plain(
         "Dockerfile",
         include_str!("../../templates/rust/Dockerfile.j2"),
     ),
@@ -34,14 +47,6 @@ const PAGES: &[Page] = &[
     Page::plain(
         ".dockerignore",
         include_str!("../../templates/rust/dockerignore.j2"),
-    ),
-    Page::plain(
-        ".gitignore",
-        include_str!("../../templates/rust/gitignore.j2"),
-    ),
-    Page::plain(
-        "README.md",
-        include_str!("../../templates/rust/README.md.j2"),
     ),
 ];
 
@@ -93,7 +98,9 @@ pub(crate) fn generate(plan: &Plan, options: &Options) -> Result<FileSet, Codege
         constants => constants(plan, &serving, model),
         ..engine::server(plan, &serving)?
     };
-    let mut files = render_all(PAGES, &context, plan)?;
+    let container = serving.key_env.is_some().then_some(CONTAINER);
+    let pages = PAGES.iter().chain(container.into_iter().flatten());
+    let mut files = render_all(pages, &context, plan)?;
     for (path, text) in SOURCES {
         files.add(path, *text)?;
     }
@@ -101,19 +108,14 @@ pub(crate) fn generate(plan: &Plan, options: &Options) -> Result<FileSet, Codege
 }
 
 fn refuse(field: &'static str, found: impl std::fmt::Display, expected: &str) -> CodegenError {
-    CodegenError::Unsupported {
-        target: TARGET,
-        field,
-        found: found.to_string(),
-        expected: expected.to_owned(),
-    }
+    unsupported(TARGET, field, found, expected)
 }
 
 fn check(plan: &Plan, model: &str) -> Result<(), CodegenError> {
     if model.is_empty() || model.chars().any(char::is_control) {
         return Err(refuse(
             "model.local_path",
-            format!("{:?}", model.chars().take(80).collect::<String>()),
+            shown(model),
             "a path without control characters",
         ));
     }

@@ -7,8 +7,8 @@ use mistral_core::plan::{KvPrecision, Plan, TokenizerMode};
 use mistral_core::precision::Precision;
 use serde_json::json;
 
-use super::engine::{self, Serving};
-use super::{Page, render_all};
+use super::engine::{self, Accelerator, Serving};
+use super::{Page, render_all, unsupported};
 use crate::CodegenError;
 use crate::flags::{Command, VLLM, Word};
 
@@ -17,24 +17,20 @@ const TARGET: &str = "vllm";
 const PAGES: &[Page] = &[
     Page::script("start.sh", include_str!("../../templates/vllm/start.sh.j2")),
     Page::plain(
+        "README.md",
+        include_str!("../../templates/vllm/README.md.j2"),
+    ),
+];
+
+/// Files of a container, where the device is one that containers are described for.
+const CONTAINER: &[Page] = &[
+    Page::plain(
         "Dockerfile",
         include_str!("../../templates/vllm/Dockerfile.j2"),
     ),
     Page::plain(
         "compose.yaml",
         include_str!("../../templates/vllm/compose.yaml.j2"),
-    ),
-    Page::plain(
-        ".env.example",
-        include_str!("../../templates/common/env.j2"),
-    ),
-    Page::plain(
-        ".dockerignore",
-        include_str!("../../templates/common/dockerignore.j2"),
-    ),
-    Page::plain(
-        "README.md",
-        include_str!("../../templates/vllm/README.md.j2"),
     ),
 ];
 
@@ -47,7 +43,9 @@ pub(crate) fn generate(plan: &Plan) -> Result<FileSet, CodegenError> {
     let serving = engine::serving(TARGET, plan)?;
     let model = engine::model_source(TARGET, plan)?;
     let command = command(plan, &serving)?;
+    let container = Accelerator::of(plan) == Accelerator::Nvidia;
     let own = context! {
+        container => container,
         model => model,
         mount => engine::mount(model),
         // Worker processes exchange tensors through shared memory.
@@ -55,7 +53,8 @@ pub(crate) fn generate(plan: &Plan) -> Result<FileSet, CodegenError> {
         share => memory_share(plan)?,
         ..engine::common(plan, &VLLM, &serving, &command)?
     };
-    render_all(PAGES, &own, plan)
+    let around = container.then(|| CONTAINER.iter().chain(engine::COMPOSE));
+    render_all(PAGES.iter().chain(around.into_iter().flatten()), &own, plan)
 }
 
 fn command(plan: &Plan, serving: &Serving) -> Result<Command<'static>, CodegenError> {
@@ -99,12 +98,7 @@ fn command(plan: &Plan, serving: &Serving) -> Result<Command<'static>, CodegenEr
 }
 
 fn refuse(field: &'static str, found: impl std::fmt::Display, expected: &str) -> CodegenError {
-    CodegenError::Unsupported {
-        target: TARGET,
-        field,
-        found: found.to_string(),
-        expected: expected.to_owned(),
-    }
+    unsupported(TARGET, field, found, expected)
 }
 
 fn placement(command: &mut Command<'_>, plan: &Plan) -> Result<(), CodegenError> {
