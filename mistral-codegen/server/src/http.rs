@@ -34,7 +34,6 @@ pub struct App {
 }
 
 /// The server's routes.
-#[must_use]
 pub fn router(app: App) -> Router {
     Router::new()
         .route("/v1/chat/completions", post(chat_completions))

@@ -112,6 +112,49 @@ fn facts_that_decide() {
     );
 }
 
+/// Every size that is computed from dimensions beside the one that was published, which is rounded to
+/// 10^9 and counts the encoder or doesn't.
+#[test]
+fn dimensions_give_the_published_sizes() {
+    let mut checked = 0;
+    let mut failures = Vec::new();
+    for m in Catalog::embedded().iter() {
+        let (Ok(Some(spec)), Some(published)) = (m.spec(), &m.published_parameters) else {
+            continue;
+        };
+        checked += 1;
+        let p = crate::sizing::parameters(&spec);
+        let encoder = m.encoder_parameters.as_ref().map_or(0, |e| e.value);
+        let off = |count: u64, published: f64| {
+            let rounding = (0.02 * published).max(0.5e9);
+            let alone = (count as f64 - published).abs();
+            alone.min((count as f64 + encoder as f64 - published).abs()) > rounding
+        };
+        let (total, active) = (published.value.total, published.value.active);
+        if off(p.total, total) || off(p.active, active) {
+            let (has, uses) = (p.total, p.active);
+            failures.push(format!(
+                "{}: {has} and {uses}, published {total} and {active}",
+                m.id
+            ));
+        }
+        // A promise beyond the positions of the configuration is kept by windows alone.
+        let windows = spec.layers.iter().any(|l| l.window.is_some());
+        let positions = spec.max_seq_len.unwrap_or(usize::MAX);
+        let promised = m.context_tokens.as_ref().map_or(0, |c| c.value as usize);
+        if promised > positions && !windows {
+            failures.push(format!(
+                "{}: {promised} tokens promised of {positions}",
+                m.id
+            ));
+        }
+    }
+    assert!(
+        failures.is_empty() && checked >= 30,
+        "{checked}: {failures:#?}"
+    );
+}
+
 #[test]
 fn a_name_for_two_models_is_refused() {
     let files = [

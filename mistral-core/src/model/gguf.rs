@@ -5,8 +5,8 @@
 
 use super::hf_mla::LATENT_NORM_EPS;
 use super::spec::{
-    Architecture, AttentionKind, FeedForward, GqaSpec, Indexer, LayerSpec, MlaSpec, ModelSpec,
-    MoeSpec, PositionScale, RopeLayout, RopeSpec, Scoring, YarnSpec,
+    Architecture, AttentionKind, GqaSpec, LayerSpec, MlaSpec, ModelSpec, MoeSpec, PositionScale,
+    RopeLayout, RopeSpec, Scoring, YarnSpec,
 };
 use crate::error::CoreError;
 
@@ -149,36 +149,12 @@ impl Meta<'_> {
         let mla = matches!(attention, AttentionKind::Mla(_));
         let (yarn, factors) = self.yarn(mla)?;
         let position_scale = self.position_scale()?;
-        let (rope_dim, head_dim) = match &attention {
-            AttentionKind::Gqa(g) => (g.head_dim, g.head_dim),
-            AttentionKind::Mla(m) => (m.qk_rope_head_dim, m.qk_head_dim()),
-        };
-        let rotated = self.usize_opt("rope.dimension_count")?.unwrap_or(rope_dim);
-        if rotated != rope_dim {
-            return Err(CoreError::UnsupportedField {
-                file: FILE,
-                field: self.key("rope.dimension_count"),
-                found: rotated.to_string(),
-            });
-        }
+        let (rope, softmax_scale) = self.rope_and_scale(&attention, yarn, &factors)?;
         let first_dense = match &moe {
             None => n_layers,
             Some(_) => self.usize_opt("leading_dense_block_count")?.unwrap_or(0),
         };
-        let window = self.window()?;
-        let layers = (0..n_layers)
-            .map(|i| LayerSpec {
-                window,
-                rope: true,
-                indexer: Indexer::None,
-                kv_source: i,
-                feed_forward: if i < first_dense {
-                    FeedForward::Dense
-                } else {
-                    FeedForward::Moe
-                },
-            })
-            .collect();
+        let layers = LayerSpec::plain(vec![self.window()?; n_layers], first_dense);
         let eos = self.token_id("tokenizer.ggml.eos_token_id")?;
         let bos = self.token_id("tokenizer.ggml.bos_token_id")?;
         Ok(ModelSpec {
@@ -194,15 +170,8 @@ impl Meta<'_> {
                 .ok_or_else(|| missing(self.key("attention.layer_norm_rms_epsilon")))?,
             max_seq_len: self.usize_opt("context_length")?,
             tied_embeddings,
-            rope: RopeSpec {
-                theta: self.f64_opt("rope.freq_base")?.unwrap_or(1e4),
-                dim: rope_dim,
-                yarn,
-                attention_factor: factors.rope,
-                learned_scale: false,
-                layout: RopeLayout::Interleaved,
-            },
-            softmax_scale: (head_dim.max(1) as f64).powf(-0.5) * factors.softmax.powi(2),
+            rope,
+            softmax_scale,
             attention,
             position_scale,
             indexer: None,
@@ -212,6 +181,36 @@ impl Meta<'_> {
             bos_token_id: bos,
             eos_token_ids: eos.into_iter().collect(),
         })
+    }
+
+    fn rope_and_scale(
+        &self,
+        attention: &AttentionKind,
+        yarn: Option<YarnSpec>,
+        factors: &Magnitude,
+    ) -> Result<(RopeSpec, f64), CoreError> {
+        let (dim, head_dim) = match attention {
+            AttentionKind::Gqa(g) => (g.head_dim, g.head_dim),
+            AttentionKind::Mla(m) => (m.qk_rope_head_dim, m.qk_head_dim()),
+        };
+        let rotated = self.usize_opt("rope.dimension_count")?.unwrap_or(dim);
+        if rotated != dim {
+            return Err(CoreError::UnsupportedField {
+                file: FILE,
+                field: self.key("rope.dimension_count"),
+                found: rotated.to_string(),
+            });
+        }
+        let rope = RopeSpec {
+            theta: self.f64_opt("rope.freq_base")?.unwrap_or(1e4),
+            dim,
+            yarn,
+            attention_factor: factors.rope,
+            learned_scale: false,
+            layout: RopeLayout::Interleaved,
+        };
+        let softmax_scale = (head_dim.max(1) as f64).powf(-0.5) * factors.softmax.powi(2);
+        Ok((rope, softmax_scale))
     }
 
     fn architecture(&self, moe: bool) -> Architecture {

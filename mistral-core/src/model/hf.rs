@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 use super::fields::{Fields, parse_object};
 use super::hf_mla;
 use super::spec::{
-    Architecture, AttentionKind, FeedForward, GqaSpec, Indexer, LayerSpec, ModelSpec, MoeSpec,
-    PositionScale, RopeLayout, RopeSpec, Scoring, YarnSpec,
+    Architecture, AttentionKind, GqaSpec, LayerSpec, ModelSpec, MoeSpec, PositionScale, RopeLayout,
+    RopeSpec, Scoring, YarnSpec,
 };
 use crate::error::CoreError;
 
@@ -191,23 +191,8 @@ fn read_gqa(f: &Fields<'_>, architecture: Architecture) -> Result<ModelSpec, Cor
         Architecture::Mixtral => Some(read_mixtral_moe(f, common.hidden_dim)?),
         _ => None,
     };
-    let feed_forward = if moe.is_some() {
-        FeedForward::Moe
-    } else {
-        FeedForward::Dense
-    };
-    let windows = read_windows(f, architecture, common.n_layers)?;
-    let layers = windows
-        .into_iter()
-        .enumerate()
-        .map(|(i, window)| LayerSpec {
-            window,
-            rope: true,
-            indexer: Indexer::None,
-            kv_source: i,
-            feed_forward,
-        })
-        .collect();
+    let dense = if moe.is_some() { 0 } else { common.n_layers };
+    let layers = LayerSpec::plain(read_windows(f, architecture, common.n_layers)?, dense);
     let attention = AttentionKind::Gqa(GqaSpec {
         n_kv_heads,
         head_dim,

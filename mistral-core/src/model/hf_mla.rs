@@ -25,19 +25,7 @@ pub(super) fn read_mistral4(f: &Fields<'_>) -> Result<ModelSpec, CoreError> {
     };
     let moe = read_moe(f, f.bool_or("norm_topk_prob", true)?)?;
     let first_dense = f.usize_or("first_k_dense_replace", 0)?;
-    let layers = (0..common.n_layers)
-        .map(|i| LayerSpec {
-            window: None,
-            rope: true,
-            indexer: Indexer::None,
-            kv_source: i,
-            feed_forward: if i < first_dense {
-                FeedForward::Dense
-            } else {
-                FeedForward::Moe
-            },
-        })
-        .collect();
+    let layers = LayerSpec::plain(vec![None; common.n_layers], first_dense);
     let scale = softmax_scale(&mla, &rope);
     let position_scale = rope.llama4.unwrap_or(PositionScale::None);
     let rope = rope.spec(mla.qk_rope_head_dim, layout);

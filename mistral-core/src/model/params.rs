@@ -9,8 +9,8 @@ use super::fields::{Fields, parse_object};
 use super::hf::yarn_mscale;
 use super::hf_mla::LATENT_NORM_EPS;
 use super::spec::{
-    Architecture, AttentionKind, FeedForward, GqaSpec, Indexer, LayerSpec, MlaSpec, ModelSpec,
-    MoeSpec, PositionScale, RopeLayout, RopeSpec, Scoring, YarnSpec,
+    Architecture, AttentionKind, GqaSpec, LayerSpec, MlaSpec, ModelSpec, MoeSpec, PositionScale,
+    RopeLayout, RopeSpec, Scoring, YarnSpec,
 };
 use crate::error::CoreError;
 
@@ -76,21 +76,7 @@ fn read(f: &Fields<'_>) -> Result<ModelSpec, CoreError> {
         }),
     };
     let (rope, softmax_scale) = rope_and_scale(theta, yarn, &attention);
-    let layers = windows
-        .into_iter()
-        .enumerate()
-        .map(|(i, window)| LayerSpec {
-            window,
-            rope: true,
-            indexer: Indexer::None,
-            kv_source: i,
-            feed_forward: if i < first_dense {
-                FeedForward::Dense
-            } else {
-                FeedForward::Moe
-            },
-        })
-        .collect();
+    let layers = LayerSpec::plain(windows, first_dense);
     Ok(ModelSpec {
         schema: ModelSpec::SCHEMA,
         architecture,

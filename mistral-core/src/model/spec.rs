@@ -84,6 +84,30 @@ pub struct LayerSpec {
     pub feed_forward: FeedForward,
 }
 
+impl LayerSpec {
+    /// Layers with these windows that rotate, keep their own keys and values and have no indexer; the
+    /// first `dense` have a dense feed-forward part, the others experts.
+    pub(super) fn plain(
+        windows: impl IntoIterator<Item = Option<usize>>,
+        dense: usize,
+    ) -> Vec<LayerSpec> {
+        let layers = windows.into_iter().enumerate();
+        layers
+            .map(|(i, window)| LayerSpec {
+                window,
+                rope: true,
+                indexer: Indexer::None,
+                kv_source: i,
+                feed_forward: if i < dense {
+                    FeedForward::Dense
+                } else {
+                    FeedForward::Moe
+                },
+            })
+            .collect()
+    }
+}
+
 /// The feed-forward part of a layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -107,7 +131,7 @@ pub enum Indexer {
 }
 
 /// How a layer makes keys and values.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum AttentionKind {
     /// Grouped-query attention.
@@ -141,8 +165,6 @@ pub struct MlaSpec {
     /// Epsilon of the norms on the latents (1e-6 in Small 4 and Large 3 whatever `norm_eps`).
     pub latent_norm_eps: f64,
 }
-
-impl Eq for MlaSpec {}
 
 impl MlaSpec {
     /// Width of a query or key head: the same in layers with and without rotation.

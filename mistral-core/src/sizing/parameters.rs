@@ -53,14 +53,16 @@ pub struct Parameters {
     pub experts: u64,
 }
 
-/// Parameters of a model.
+/// Parameters of a model: elements, all of them and those that one token uses. They equal the
+/// element counts of the model's files.
 ///
 /// ```
-/// # use mistral_core::{model::ModelSpec, sizing};
-/// # fn show(spec: &ModelSpec) {
-/// let p = sizing::parameters(spec);
-/// println!("{:.1}B, of which a token uses {:.1}B", p.total as f64 / 1e9, p.active as f64 / 1e9);
-/// # }
+/// use mistral_core::{catalog::Catalog, sizing};
+///
+/// let mixtral = Catalog::embedded().get("mixtral-8x7b").expect("a released model");
+/// let p = sizing::parameters(&mixtral.spec()?.expect("its configuration is public"));
+/// assert_eq!((p.total, p.active), (46_702_792_704, 12_879_925_248));
+/// # Ok::<(), mistral_core::CoreError>(())
 /// ```
 #[must_use]
 pub fn parameters(spec: &ModelSpec) -> Parameters {
@@ -91,6 +93,7 @@ pub fn groups(spec: &ModelSpec) -> Vec<Group> {
     }
     for i in 0..spec.layers.len() {
         attention(spec, i, &mut sums);
+        indexer(spec, i, &mut sums);
         feed_forward(spec, i, &mut sums);
         sums.add(Part::Scales, Role::Small, &[2, spec.dim]);
     }
@@ -179,24 +182,26 @@ fn attention(spec: &ModelSpec, i: usize, sums: &mut Sums) {
             );
         }
     }
-    let ss_max = spec.position_scale == PositionScale::SsMax;
-    if ss_max {
+    if spec.position_scale == PositionScale::SsMax {
         sums.add(Part::Scales, Role::Small, &[2, heads]);
     }
-    if let (Some(x), Indexer::Full) = (&spec.indexer, spec.layers[i].indexer) {
-        sums.add(
-            Part::Indexer,
-            Role::AttentionInput,
-            &[dim, x.n_heads, x.head_dim],
-        );
-        sums.add(Part::Indexer, Role::AttentionInput, &[dim, x.head_dim]);
-        sums.add(Part::Indexer, Role::Small, &[dim, x.n_heads]);
-        // A layer norm with bias on the input of the query and on the key.
-        sums.add(Part::Indexer, Role::Small, &[2, dim]);
-        sums.add(Part::Indexer, Role::Small, &[2, x.head_dim]);
-        if ss_max {
-            sums.add(Part::Indexer, Role::Small, &[2, x.n_heads]);
-        }
+}
+
+/// The indexer of a layer that has its own.
+fn indexer(spec: &ModelSpec, i: usize, sums: &mut Sums) {
+    let (Some(x), Indexer::Full) = (&spec.indexer, spec.layers[i].indexer) else {
+        return;
+    };
+    let dim = spec.dim;
+    let mut add = |role, shape: &[usize]| sums.add(Part::Indexer, role, shape);
+    add(Role::AttentionInput, &[dim, x.n_heads, x.head_dim]);
+    add(Role::AttentionInput, &[dim, x.head_dim]);
+    add(Role::Small, &[dim, x.n_heads]);
+    // A layer norm with bias on the input of the query and on the key.
+    add(Role::Small, &[2, dim]);
+    add(Role::Small, &[2, x.head_dim]);
+    if spec.position_scale == PositionScale::SsMax {
+        add(Role::Small, &[2, x.n_heads]);
     }
 }
 
