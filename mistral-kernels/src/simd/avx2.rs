@@ -6,7 +6,7 @@ use half::{bf16, f16};
 
 use super::{Kernel, Simd};
 
-/// Proof that the set was found.
+/// Proof that the set is enabled: made only inside [`run`].
 #[derive(Clone, Copy)]
 pub(super) struct Avx2(());
 
@@ -19,12 +19,6 @@ pub(super) unsafe fn run<K: Kernel>(kernel: K) -> K::Out {
     kernel.run(Avx2(()))
 }
 
-// SAFETY of every block below: an `Avx2` exists only inside `run`, whose caller has detected the
-// set; pointers are valid by the trait's contracts.
-#[expect(
-    clippy::undocumented_unsafe_blocks,
-    reason = "one reason for all of them, stated above"
-)]
 impl Simd for Avx2 {
     const LANES: usize = 8;
     const TILE_ROWS: usize = 6;
@@ -33,56 +27,30 @@ impl Simd for Avx2 {
 
     #[inline(always)]
     fn splat(self, v: f32) -> __m256 {
+        // SAFETY: `self` proves the set.
         unsafe { _mm256_set1_ps(v) }
     }
 
-    #[inline(always)]
-    fn add(self, a: __m256, b: __m256) -> __m256 {
-        unsafe { _mm256_add_ps(a, b) }
-    }
-
-    #[inline(always)]
-    fn sub(self, a: __m256, b: __m256) -> __m256 {
-        unsafe { _mm256_sub_ps(a, b) }
-    }
-
-    #[inline(always)]
-    fn mul(self, a: __m256, b: __m256) -> __m256 {
-        unsafe { _mm256_mul_ps(a, b) }
-    }
-
-    #[inline(always)]
-    fn div(self, a: __m256, b: __m256) -> __m256 {
-        unsafe { _mm256_div_ps(a, b) }
-    }
-
-    #[inline(always)]
-    fn mul_add(self, a: __m256, b: __m256, c: __m256) -> __m256 {
-        unsafe { _mm256_fmadd_ps(a, b, c) }
-    }
-
-    #[inline(always)]
-    fn neg_mul_add(self, a: __m256, b: __m256, c: __m256) -> __m256 {
-        unsafe { _mm256_fnmadd_ps(a, b, c) }
-    }
-
-    #[inline(always)]
-    fn max(self, a: __m256, b: __m256) -> __m256 {
-        unsafe { _mm256_max_ps(a, b) }
-    }
-
-    #[inline(always)]
-    fn min(self, a: __m256, b: __m256) -> __m256 {
-        unsafe { _mm256_min_ps(a, b) }
+    lanewise! {
+        add(a, b) = _mm256_add_ps;
+        sub(a, b) = _mm256_sub_ps;
+        mul(a, b) = _mm256_mul_ps;
+        div(a, b) = _mm256_div_ps;
+        mul_add(a, b, c) = _mm256_fmadd_ps;
+        neg_mul_add(a, b, c) = _mm256_fnmadd_ps;
+        max(a, b) = _mm256_max_ps;
+        min(a, b) = _mm256_min_ps;
     }
 
     #[inline(always)]
     fn round(self, a: __m256) -> __m256 {
+        // SAFETY: `self` proves the set.
         unsafe { _mm256_round_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(a) }
     }
 
     #[inline(always)]
     fn scale_pow2(self, a: __m256, n: __m256) -> __m256 {
+        // SAFETY: `self` proves the set.
         unsafe {
             // In two steps: one factor alone can't reach the smallest numbers.
             let n = _mm256_cvtps_epi32(n);
@@ -98,6 +66,7 @@ impl Simd for Avx2 {
 
     #[inline(always)]
     fn reduce_add(self, a: __m256) -> f32 {
+        // SAFETY: `self` proves the set.
         unsafe {
             let s = _mm_add_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps::<1>(a));
             let s = _mm_add_ps(s, _mm_movehl_ps(s, s));
@@ -107,6 +76,7 @@ impl Simd for Avx2 {
 
     #[inline(always)]
     fn reduce_max(self, a: __m256) -> f32 {
+        // SAFETY: `self` proves the set.
         unsafe {
             let s = _mm_max_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps::<1>(a));
             let s = _mm_max_ps(s, _mm_movehl_ps(s, s));
@@ -116,11 +86,13 @@ impl Simd for Avx2 {
 
     #[inline(always)]
     unsafe fn load(self, p: *const f32) -> __m256 {
+        // SAFETY: `self` proves the set; pointers are valid by the caller's promise.
         unsafe { _mm256_loadu_ps(p) }
     }
 
     #[inline(always)]
     unsafe fn load_bf16(self, p: *const bf16) -> __m256 {
+        // SAFETY: `self` proves the set; pointers are valid by the caller's promise.
         unsafe {
             let bits = _mm256_cvtepu16_epi32(_mm_loadu_si128(p.cast()));
             _mm256_castsi256_ps(_mm256_slli_epi32::<16>(bits))
@@ -129,16 +101,19 @@ impl Simd for Avx2 {
 
     #[inline(always)]
     unsafe fn load_f16(self, p: *const f16) -> __m256 {
+        // SAFETY: `self` proves the set; pointers are valid by the caller's promise.
         unsafe { _mm256_cvtph_ps(_mm_loadu_si128(p.cast())) }
     }
 
     #[inline(always)]
     unsafe fn store(self, p: *mut f32, v: __m256) {
+        // SAFETY: `self` proves the set; pointers are valid by the caller's promise.
         unsafe { _mm256_storeu_ps(p, v) }
     }
 
     #[inline(always)]
     unsafe fn transpose(self, r: &[__m256; 16], out: *mut f32, stride: usize) {
+        // SAFETY: `self` proves the set; `out` is valid by the caller's promise.
         unsafe {
             // Pairs of rows, then pairs of pairs: q[4h + c] is column c of each 128-bit half, of
             // rows 4h .. 4h + 4.
@@ -166,11 +141,13 @@ impl Simd for Avx2 {
 
     #[inline(always)]
     fn prefetch(self, p: *const u8) {
+        // SAFETY: `self` proves the set; a prefetch may name any address.
         unsafe { _mm_prefetch::<_MM_HINT_T0>(p.cast()) }
     }
 
     #[inline(always)]
     fn prefetch_second(self, p: *const u8) {
+        // SAFETY: `self` proves the set; a prefetch may name any address.
         unsafe { _mm_prefetch::<_MM_HINT_T1>(p.cast()) }
     }
 }

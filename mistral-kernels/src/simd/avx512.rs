@@ -6,7 +6,7 @@ use half::{bf16, f16};
 
 use super::{Kernel, Simd};
 
-/// Proof that the set was found.
+/// Proof that the set is enabled: made only inside [`run`] and by [`Avx512::enabled`].
 #[derive(Clone, Copy)]
 pub(super) struct Avx512(());
 
@@ -30,12 +30,6 @@ pub(super) unsafe fn run<K: Kernel>(kernel: K) -> K::Out {
     kernel.run(Avx512(()))
 }
 
-// SAFETY of every block below: an `Avx512` exists only inside `run`, whose caller has detected
-// the set; pointers are valid by the trait's contracts.
-#[expect(
-    clippy::undocumented_unsafe_blocks,
-    reason = "one reason for all of them, stated above"
-)]
 impl Simd for Avx512 {
     const LANES: usize = 16;
     const TILE_ROWS: usize = 12;
@@ -44,66 +38,37 @@ impl Simd for Avx512 {
 
     #[inline(always)]
     fn splat(self, v: f32) -> __m512 {
+        // SAFETY: `self` proves the set.
         unsafe { _mm512_set1_ps(v) }
     }
 
-    #[inline(always)]
-    fn add(self, a: __m512, b: __m512) -> __m512 {
-        unsafe { _mm512_add_ps(a, b) }
-    }
-
-    #[inline(always)]
-    fn sub(self, a: __m512, b: __m512) -> __m512 {
-        unsafe { _mm512_sub_ps(a, b) }
-    }
-
-    #[inline(always)]
-    fn mul(self, a: __m512, b: __m512) -> __m512 {
-        unsafe { _mm512_mul_ps(a, b) }
-    }
-
-    #[inline(always)]
-    fn div(self, a: __m512, b: __m512) -> __m512 {
-        unsafe { _mm512_div_ps(a, b) }
-    }
-
-    #[inline(always)]
-    fn mul_add(self, a: __m512, b: __m512, c: __m512) -> __m512 {
-        unsafe { _mm512_fmadd_ps(a, b, c) }
-    }
-
-    #[inline(always)]
-    fn neg_mul_add(self, a: __m512, b: __m512, c: __m512) -> __m512 {
-        unsafe { _mm512_fnmadd_ps(a, b, c) }
-    }
-
-    #[inline(always)]
-    fn max(self, a: __m512, b: __m512) -> __m512 {
-        unsafe { _mm512_max_ps(a, b) }
-    }
-
-    #[inline(always)]
-    fn min(self, a: __m512, b: __m512) -> __m512 {
-        unsafe { _mm512_min_ps(a, b) }
+    lanewise! {
+        add(a, b) = _mm512_add_ps;
+        sub(a, b) = _mm512_sub_ps;
+        mul(a, b) = _mm512_mul_ps;
+        div(a, b) = _mm512_div_ps;
+        mul_add(a, b, c) = _mm512_fmadd_ps;
+        neg_mul_add(a, b, c) = _mm512_fnmadd_ps;
+        max(a, b) = _mm512_max_ps;
+        min(a, b) = _mm512_min_ps;
+        scale_pow2(a, n) = _mm512_scalef_ps;
     }
 
     #[inline(always)]
     fn round(self, a: __m512) -> __m512 {
+        // SAFETY: `self` proves the set.
         unsafe { _mm512_roundscale_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(a) }
     }
 
     #[inline(always)]
-    fn scale_pow2(self, a: __m512, n: __m512) -> __m512 {
-        unsafe { _mm512_scalef_ps(a, n) }
-    }
-
-    #[inline(always)]
     fn reduce_add(self, a: __m512) -> f32 {
+        // SAFETY: `self` proves the set.
         unsafe { _mm512_reduce_add_ps(a) }
     }
 
     #[inline(always)]
     fn reduce_max(self, a: __m512) -> f32 {
+        // SAFETY: `self` proves the set.
         unsafe { _mm512_reduce_max_ps(a) }
     }
 
@@ -115,6 +80,7 @@ impl Simd for Avx512 {
             }
             return;
         }
+        // SAFETY: `self` proves the set; `out` holds a vector.
         unsafe {
             // Halve the lanes of two vectors into one, four times: 16 vectors become one.
             let mut q = [_mm512_setzero_ps(); 4];
@@ -142,11 +108,13 @@ impl Simd for Avx512 {
 
     #[inline(always)]
     unsafe fn load(self, p: *const f32) -> __m512 {
+        // SAFETY: `self` proves the set; pointers are valid by the caller's promise.
         unsafe { _mm512_loadu_ps(p) }
     }
 
     #[inline(always)]
     unsafe fn load_bf16(self, p: *const bf16) -> __m512 {
+        // SAFETY: `self` proves the set; pointers are valid by the caller's promise.
         unsafe {
             let bits = _mm512_cvtepu16_epi32(_mm256_loadu_si256(p.cast()));
             _mm512_castsi512_ps(_mm512_slli_epi32::<16>(bits))
@@ -155,16 +123,19 @@ impl Simd for Avx512 {
 
     #[inline(always)]
     unsafe fn load_f16(self, p: *const f16) -> __m512 {
+        // SAFETY: `self` proves the set; pointers are valid by the caller's promise.
         unsafe { _mm512_cvtph_ps(_mm256_loadu_si256(p.cast())) }
     }
 
     #[inline(always)]
     unsafe fn store(self, p: *mut f32, v: __m512) {
+        // SAFETY: `self` proves the set; pointers are valid by the caller's promise.
         unsafe { _mm512_storeu_ps(p, v) }
     }
 
     #[inline(always)]
     unsafe fn transpose(self, r: &[__m512; 16], out: *mut f32, stride: usize) {
+        // SAFETY: `self` proves the set; `out` is valid by the caller's promise.
         unsafe {
             // Pairs of rows, then pairs of pairs: q[4h + c] is column c of each 128-bit lane, of
             // rows 4h .. 4h + 4.
@@ -199,11 +170,13 @@ impl Simd for Avx512 {
 
     #[inline(always)]
     fn prefetch(self, p: *const u8) {
+        // SAFETY: `self` proves the set; a prefetch may name any address.
         unsafe { _mm_prefetch::<_MM_HINT_T0>(p.cast()) }
     }
 
     #[inline(always)]
     fn prefetch_second(self, p: *const u8) {
+        // SAFETY: `self` proves the set; a prefetch may name any address.
         unsafe { _mm_prefetch::<_MM_HINT_T1>(p.cast()) }
     }
 }

@@ -9,6 +9,8 @@ use super::{Kernel, Simd};
 
 /// [`Avx512`] whose [`Simd::mul_add`] is the dot product of pairs: each lane of a factor holds two
 /// bf16, and both products are added to the f32 lane of the sum.
+///
+/// Proof that the set is enabled: made only inside [`run_pairs`].
 #[derive(Clone, Copy)]
 pub(super) struct Pairs(Avx512);
 
@@ -22,20 +24,39 @@ pub(super) unsafe fn run_pairs<K: Kernel>(kernel: K) -> K::Out {
     kernel.run(Pairs(unsafe { Avx512::enabled() }))
 }
 
-// SAFETY of every block below: `Pairs` exists only inside `run_pairs`, whose caller has detected
-// the set; pointers are valid by the trait's contracts.
-#[expect(
-    clippy::undocumented_unsafe_blocks,
-    reason = "one reason for all of them, stated above"
-)]
+/// What is the same over pairs.
+macro_rules! as_avx512 {
+    ($($name:ident($($arg:ident: $of:ty),+) -> $out:ty;)+) => { $(
+        #[inline(always)]
+        fn $name(self, $($arg: $of),+) -> $out {
+            self.0.$name($($arg),+)
+        }
+    )+ };
+}
+
 impl Simd for Pairs {
     const LANES: usize = Avx512::LANES;
     const TILE_ROWS: usize = Avx512::TILE_ROWS;
     const DOT_TOKENS: usize = Avx512::DOT_TOKENS;
     type F = __m512;
 
+    as_avx512! {
+        splat(v: f32) -> __m512;
+        add(a: __m512, b: __m512) -> __m512;
+        sub(a: __m512, b: __m512) -> __m512;
+        mul(a: __m512, b: __m512) -> __m512;
+        div(a: __m512, b: __m512) -> __m512;
+        max(a: __m512, b: __m512) -> __m512;
+        min(a: __m512, b: __m512) -> __m512;
+        round(a: __m512) -> __m512;
+        scale_pow2(a: __m512, n: __m512) -> __m512;
+        reduce_add(a: __m512) -> f32;
+        reduce_max(a: __m512) -> f32;
+    }
+
     #[inline(always)]
     fn mul_add(self, a: __m512, b: __m512, c: __m512) -> __m512 {
+        // SAFETY: `self` proves the set.
         unsafe {
             let pair = |v: __m512| std::mem::transmute::<__m512, __m512bh>(v);
             _mm512_dpbf16_ps(c, pair(a), pair(b))
@@ -44,6 +65,7 @@ impl Simd for Pairs {
 
     #[inline(always)]
     fn neg_mul_add(self, a: __m512, b: __m512, c: __m512) -> __m512 {
+        // SAFETY: `self` proves the set.
         unsafe {
             let sign = _mm512_set1_ps(f32::from_bits(0x8000_8000));
             self.mul_add(_mm512_xor_ps(a, sign), b, c)
@@ -52,6 +74,7 @@ impl Simd for Pairs {
 
     #[inline(always)]
     unsafe fn load_pairs(self, p: *const f32) -> __m512 {
+        // SAFETY: `self` proves the set; pointers are valid by the caller's promise.
         unsafe {
             let (low, high) = (_mm512_loadu_ps(p), _mm512_loadu_ps(p.add(16)));
             std::mem::transmute::<__m512bh, __m512>(_mm512_cvtne2ps_pbh(high, low))
@@ -59,82 +82,32 @@ impl Simd for Pairs {
     }
 
     #[inline(always)]
-    fn splat(self, v: f32) -> __m512 {
-        self.0.splat(v)
-    }
-
-    #[inline(always)]
-    fn add(self, a: __m512, b: __m512) -> __m512 {
-        self.0.add(a, b)
-    }
-
-    #[inline(always)]
-    fn sub(self, a: __m512, b: __m512) -> __m512 {
-        self.0.sub(a, b)
-    }
-
-    #[inline(always)]
-    fn mul(self, a: __m512, b: __m512) -> __m512 {
-        self.0.mul(a, b)
-    }
-
-    #[inline(always)]
-    fn div(self, a: __m512, b: __m512) -> __m512 {
-        self.0.div(a, b)
-    }
-
-    #[inline(always)]
-    fn max(self, a: __m512, b: __m512) -> __m512 {
-        self.0.max(a, b)
-    }
-
-    #[inline(always)]
-    fn min(self, a: __m512, b: __m512) -> __m512 {
-        self.0.min(a, b)
-    }
-
-    #[inline(always)]
-    fn round(self, a: __m512) -> __m512 {
-        self.0.round(a)
-    }
-
-    #[inline(always)]
-    fn scale_pow2(self, a: __m512, n: __m512) -> __m512 {
-        self.0.scale_pow2(a, n)
-    }
-
-    #[inline(always)]
-    fn reduce_add(self, a: __m512) -> f32 {
-        self.0.reduce_add(a)
-    }
-
-    #[inline(always)]
-    fn reduce_max(self, a: __m512) -> f32 {
-        self.0.reduce_max(a)
-    }
-
-    #[inline(always)]
     unsafe fn load(self, p: *const f32) -> __m512 {
+        // SAFETY: the caller's promise is the same.
         unsafe { self.0.load(p) }
     }
 
     #[inline(always)]
     unsafe fn load_bf16(self, p: *const bf16) -> __m512 {
+        // SAFETY: the caller's promise is the same.
         unsafe { self.0.load_bf16(p) }
     }
 
     #[inline(always)]
     unsafe fn load_f16(self, p: *const f16) -> __m512 {
+        // SAFETY: the caller's promise is the same.
         unsafe { self.0.load_f16(p) }
     }
 
     #[inline(always)]
     unsafe fn store(self, p: *mut f32, v: __m512) {
+        // SAFETY: the caller's promise is the same.
         unsafe { self.0.store(p, v) }
     }
 
     #[inline(always)]
     unsafe fn transpose(self, rows: &[__m512; 16], out: *mut f32, stride: usize) {
+        // SAFETY: the caller's promise is the same.
         unsafe { self.0.transpose(rows, out, stride) }
     }
 

@@ -8,6 +8,18 @@
 
 #![expect(unsafe_code, reason = "loads, stores and instructions of a set")]
 
+/// Methods of [`Simd`] that are one instruction.
+#[cfg(target_arch = "x86_64")]
+macro_rules! lanewise {
+    ($($name:ident($($arg:ident),+) = $instruction:ident;)+) => { $(
+        #[inline(always)]
+        fn $name(self, $($arg: Self::F),+) -> Self::F {
+            // SAFETY: `self` proves the set.
+            unsafe { $instruction($($arg),+) }
+        }
+    )+ };
+}
+
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
