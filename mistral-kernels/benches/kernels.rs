@@ -8,8 +8,9 @@ use std::time::Instant;
 
 use mistral_kernels::testkit::values::{Weights, uniform};
 use mistral_kernels::{
-    Attention, AttentionScratch, CacheBuffer, CacheType, Cpu, ExpertWeights, ExpertsScratch, Isa,
-    KvCache, LinearScratch, Matrix, Router, Routing, attention, experts, linear, route,
+    Attention, AttentionScratch, CacheBuffer, CacheType, Cpu, ExpertWeights, Experts,
+    ExpertsScratch, Isa, KvCache, LinearScratch, Matrix, Router, Routing, attention, experts,
+    linear, route,
 };
 
 struct Bench {
@@ -151,7 +152,7 @@ impl Bench {
                 };
                 let q = uniform(1, t * heads * d, 1.0);
                 let mut out = vec![0.0; t * heads * d];
-                let mut scratch = AttentionScratch::new(cpu.threads(), heads, d, d);
+                let mut scratch = AttentionScratch::new(cpu.threads(), d, d);
                 let seen: usize = (0..t).map(|i| past + i + 1).sum();
                 let operations = 4.0 * (seen * heads * d) as f64;
                 let size = if kind == CacheType::F32 { 4 } else { 2 };
@@ -182,6 +183,10 @@ impl Bench {
                     w3: matrix(3 * e + 2, hidden, dim),
                 })
                 .collect();
+            let all = Experts {
+                count: n,
+                weights: &|e| weights[e],
+            };
             for t in [1, 4, 32, 512] {
                 let name = stacks[0].name();
                 let id = format!(
@@ -212,7 +217,7 @@ impl Bench {
                 let bytes = (used * 3 * dim * hidden * size) as f64;
                 let operations = 6.0 * (t * k * dim * hidden) as f64;
                 self.run(&id, operations, bytes, || {
-                    experts(cpu, &weights, &x, &routing, &mut y, &mut scratch).expect("fits");
+                    experts(cpu, &all, &x, &routing, &mut y, &mut scratch).expect("fits");
                 });
             }
         }

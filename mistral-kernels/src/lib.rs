@@ -51,7 +51,7 @@ pub use error::KernelError;
 pub use linear::{LinearScratch, MAX_OUTPUTS, linear, linear_many};
 pub use matrix::{Matrix, WeightData};
 pub use moe::{
-    ExpertLoad, ExpertWeights, ExpertsScratch, Router, Routing, Scoring, experts, route,
+    ExpertLoad, ExpertWeights, Experts, ExpertsScratch, Router, Routing, Scoring, experts, route,
 };
 pub use norm::{add_rms_norm, layer_norm, rms_norm};
 pub use quant::{BLOCK_FORMATS, Blocks, dequantize};

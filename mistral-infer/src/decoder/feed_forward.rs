@@ -1,9 +1,7 @@
 //! The feed-forward part of one layer: a SwiGLU, or routed and shared experts.
 
 use mistral_core::model::{MoeSpec, Scoring};
-use mistral_kernels::{
-    ExpertWeights, KernelError, Router, experts, linear, linear_many, route, swiglu,
-};
+use mistral_kernels::{Experts, KernelError, Router, experts, linear, linear_many, route, swiglu};
 
 use super::Pass;
 use super::observe::{Observer, Point};
@@ -83,19 +81,13 @@ fn routed(
     let Some(scratch) = &mut s.experts else {
         return Ok(());
     };
-    let views: Result<Vec<ExpertWeights<'_>>, KernelError> = all
-        .iter()
-        .map(|e| {
-            Ok(ExpertWeights {
-                w1: e.w1.matrix()?,
-                w2: e.w2.matrix()?,
-                w3: e.w3.matrix()?,
-            })
-        })
-        .collect();
+    let all = Experts {
+        count: all.len(),
+        weights: &|e| all[e].view(),
+    };
     experts(
         pass.cpu,
-        &views?,
+        &all,
         &b.h[..wide],
         &s.routing,
         &mut b.out[..wide],

@@ -1,7 +1,7 @@
 //! The decoder's weights, typed by role.
 
 use mistral_core::model::{AttentionKind, FeedForward, Indexer, ModelSpec, PositionScale};
-use mistral_kernels::{Yarn, inv_freq, scale_inv_freq};
+use mistral_kernels::{ExpertWeights, Yarn, inv_freq, scale_inv_freq};
 
 use crate::error::InferError;
 use crate::weights::{Checkpoint, Tensor};
@@ -89,6 +89,8 @@ pub(crate) enum FeedForwardWeights {
 }
 
 /// Gate, down and up projection.
+///
+/// Invariant: tensors that [`Tensor::matrix`] accepts.
 #[derive(Debug)]
 pub(crate) struct SwiGlu {
     pub(crate) w1: Tensor,
@@ -198,11 +200,26 @@ impl SwiGlu {
     }
 
     fn load(source: &Source<'_>, dim: usize, hidden: usize) -> Result<SwiGlu, InferError> {
+        let matrix = |name, shape| {
+            let tensor = source.tensor(name, shape)?;
+            tensor.matrix()?;
+            Ok::<Tensor, InferError>(tensor)
+        };
         Ok(SwiGlu {
-            w1: source.tensor("w1.weight", &[hidden, dim])?,
-            w2: source.tensor("w2.weight", &[dim, hidden])?,
-            w3: source.tensor("w3.weight", &[hidden, dim])?,
+            w1: matrix("w1.weight", &[hidden, dim])?,
+            w2: matrix("w2.weight", &[dim, hidden])?,
+            w3: matrix("w3.weight", &[hidden, dim])?,
         })
+    }
+
+    /// As one of a layer's experts.
+    pub(crate) fn view(&self) -> ExpertWeights<'_> {
+        const MATRICES: &str = "`load` has seen matrices";
+        ExpertWeights {
+            w1: self.w1.matrix().expect(MATRICES),
+            w2: self.w2.matrix().expect(MATRICES),
+            w3: self.w3.matrix().expect(MATRICES),
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use candle_core::{D, DType, Result, Storage, Tensor};
 
 use super::access::{expect_f32, failed, values, weights};
 use super::{linear, swiglu};
-use crate::{Cpu, ExpertWeights, ExpertsScratch, Matrix, Router, Routing, Scoring};
+use crate::{Cpu, ExpertWeights, Experts, ExpertsScratch, Matrix, Router, Routing, Scoring};
 
 const ROUTE: &str = "route";
 const EXPERTS: &str = "experts";
@@ -155,14 +155,14 @@ fn fast_experts(
         let data = weights(EXPERTS, storage, layout)?;
         matrices.push(Matrix::new(rows, cols, data).map_err(failed)?);
     }
-    let weights: Vec<ExpertWeights> = matrices
-        .chunks_exact(3)
-        .map(|m| ExpertWeights {
-            w1: m[0],
-            w2: m[1],
-            w3: m[2],
-        })
-        .collect();
+    let all = Experts {
+        count: experts.len(),
+        weights: &|e| ExpertWeights {
+            w1: matrices[3 * e],
+            w2: matrices[3 * e + 1],
+            w3: matrices[3 * e + 2],
+        },
+    };
     let x = x.contiguous()?;
     let (storage, layout) = x.storage_and_layout();
     let Storage::Cpu(storage) = &*storage else {
@@ -172,7 +172,7 @@ fn fast_experts(
     let mut y = vec![0.0; t * dim];
     let top_k = routed.routing.top_k();
     let mut scratch = ExpertsScratch::new(cpu.threads(), t, top_k, dim, hidden);
-    crate::experts(cpu, &weights, input, &routed.routing, &mut y, &mut scratch).map_err(failed)?;
+    crate::experts(cpu, &all, input, &routed.routing, &mut y, &mut scratch).map_err(failed)?;
     Tensor::from_vec(y, (t, dim), x.device())
 }
 

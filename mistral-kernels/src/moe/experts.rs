@@ -22,6 +22,26 @@ pub struct ExpertWeights<'a> {
     pub w3: Matrix<'a>,
 }
 
+/// The experts of a layer.
+///
+/// A function gives the weights, so that only those of the chosen experts are looked at and no
+/// list is made of them.
+#[derive(Clone, Copy)]
+pub struct Experts<'a> {
+    /// How many there are.
+    pub count: usize,
+    /// The weights of each below `count`. It is called often, from all threads.
+    pub weights: &'a (dyn Fn(usize) -> ExpertWeights<'a> + Sync),
+}
+
+impl std::fmt::Debug for Experts<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Experts")
+            .field("count", &self.count)
+            .finish_non_exhaustive()
+    }
+}
+
 /// Memory that experts work in; sized once, reused by every call.
 #[derive(Debug)]
 pub struct ExpertsScratch {
@@ -61,30 +81,34 @@ impl ExpertsScratch {
 /// routing's order: the result doesn't depend on the grouping.
 ///
 /// # Errors
-/// When lengths, the experts' dimensions or the scratch don't fit, or the routing names an expert
-/// that isn't there.
+/// When lengths, the chosen experts' dimensions or the scratch don't fit, or the routing names an
+/// expert that isn't there.
 pub fn experts(
     cpu: &Cpu,
-    experts: &[ExpertWeights<'_>],
+    experts: &Experts<'_>,
     x: &[f32],
     routing: &Routing,
     y: &mut [f32],
     scratch: &mut ExpertsScratch,
 ) -> Result<(), KernelError> {
-    check(cpu, experts, x, routing, y, scratch)?;
+    check(cpu, experts.count, x, routing, y, scratch)?;
     let (dim, hidden) = (scratch.dim, scratch.hidden);
-    scratch.groups.fill(routing, experts.len());
+    scratch.groups.fill(routing, experts.count);
     let groups = &scratch.groups;
+    for &e in &groups.active {
+        check_weights(&(experts.weights)(e as usize), dim, hidden)?;
+    }
     let rows = groups.tokens.len();
     let active = groups.active.len();
     let gate = SharedMut::new(&mut scratch.gate[..rows * hidden]);
     let up = SharedMut::new(&mut scratch.up[..rows * hidden]);
     let product = |i: usize| {
         let (e, range) = groups.active(i / 2);
+        let weights = (experts.weights)(e);
         let (w, out) = if i.is_multiple_of(2) {
-            (experts[e].w1, gate)
+            (weights.w1, gate)
         } else {
-            (experts[e].w3, up)
+            (weights.w3, up)
         };
         Product {
             w,
@@ -111,7 +135,7 @@ pub fn experts(
     let product = |i: usize| {
         let (e, range) = groups.active(i);
         Product {
-            w: experts[e].w2,
+            w: (experts.weights)(e).w2,
             x: Rows::new(&inner[range.start * hidden..], hidden, hidden, range.len()),
             packed_row: range.start,
             y: OutRows::new(out, range.start * dim, dim, (range.len(), dim)),
@@ -239,27 +263,15 @@ impl Groups {
 
 fn check(
     cpu: &Cpu,
-    experts: &[ExpertWeights<'_>],
+    count: usize,
     x: &[f32],
     routing: &Routing,
     y: &[f32],
     scratch: &ExpertsScratch,
 ) -> Result<(), KernelError> {
     let op = "experts";
-    let (dim, hidden, k) = (scratch.dim, scratch.hidden, routing.top_k());
-    for expert in experts {
-        for (parameter, found, expected) in [
-            ("rows of w1", expert.w1.rows(), hidden),
-            ("columns of w1", expert.w1.cols(), dim),
-            ("rows of w3", expert.w3.rows(), hidden),
-            ("columns of w3", expert.w3.cols(), dim),
-            ("rows of w2", expert.w2.rows(), dim),
-            ("columns of w2", expert.w2.cols(), hidden),
-        ] {
-            check_len(op, parameter, found, expected)?;
-        }
-    }
-    let t = check_rows(op, "x", x.len(), dim)?;
+    let k = routing.top_k();
+    let t = check_rows(op, "x", x.len(), scratch.dim)?;
     check_len(op, "y", y.len(), x.len())?;
     check_len(op, "routing (tokens)", routing.tokens(), t)?;
     for (what, needed, capacity) in [
@@ -280,13 +292,27 @@ fn check(
         }
     }
     for (slot, &id) in routing.experts().iter().enumerate() {
-        if id as usize >= experts.len() {
+        if id as usize >= count {
             return Err(KernelError::UnknownExpert {
                 token: slot / k,
                 found: id as usize,
-                experts: experts.len(),
+                experts: count,
             });
         }
+    }
+    Ok(())
+}
+
+fn check_weights(w: &ExpertWeights<'_>, dim: usize, hidden: usize) -> Result<(), KernelError> {
+    for (parameter, found, expected) in [
+        ("rows of w1", w.w1.rows(), hidden),
+        ("columns of w1", w.w1.cols(), dim),
+        ("rows of w3", w.w3.rows(), hidden),
+        ("columns of w3", w.w3.cols(), dim),
+        ("rows of w2", w.w2.rows(), dim),
+        ("columns of w2", w.w2.cols(), hidden),
+    ] {
+        check_len("experts", parameter, found, expected)?;
     }
     Ok(())
 }

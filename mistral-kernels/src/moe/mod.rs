@@ -4,6 +4,6 @@ mod experts;
 mod router;
 mod routing;
 
-pub use experts::{ExpertWeights, ExpertsScratch, experts};
+pub use experts::{ExpertWeights, Experts, ExpertsScratch, experts};
 pub use router::{Router, Scoring, route};
 pub use routing::{ExpertLoad, Routing};
