@@ -2,23 +2,35 @@
 
 mod isa;
 mod pool;
+mod shared_mut;
 
 pub(crate) use isa::Live;
 pub use isa::{Isa, IsaStatus, available};
-pub(crate) use pool::SharedMut;
+pub(crate) use shared_mut::SharedMut;
 
 use crate::KernelError;
 use pool::Pool;
+
+/// Multiplications, or elements moved, that a thread does in a few microseconds. A fork-join costs
+/// one microsecond while all threads spin, some ten when one sleeps, and a time slice when one has
+/// lost its core.
+const SHARED_FROM: usize = 32 * 1024;
 
 /// A thread pool and the instruction set that operations run on.
 ///
 /// Made once and shared: operations take `&Cpu`. The calling thread takes part in the work, so
 /// `threads` of 1 starts no thread at all. Two operations called at once from different threads
-/// both run; the second one works on its calling thread alone.
+/// both run; the second one works on its calling thread alone. Small operations never leave it.
+///
+/// Between operations threads spin for some hundred microseconds and then sleep. On a machine whose
+/// cores other programs want, threads that lose theirs in the middle of an operation are left out
+/// for a while.
 #[derive(Debug)]
 pub struct Cpu {
     pool: Pool,
     live: Live,
+    /// Operations of a call from which on other threads take part.
+    shared_from: usize,
 }
 
 impl Cpu {
@@ -28,6 +40,7 @@ impl Cpu {
         Self {
             pool: Pool::new(threads),
             live: Live::best(),
+            shared_from: SHARED_FROM,
         }
     }
 
@@ -40,7 +53,14 @@ impl Cpu {
         Ok(Self {
             pool: Pool::new(threads),
             live,
+            shared_from: SHARED_FROM,
         })
+    }
+
+    /// The same, sharing calls of any size, so that tests reach every path with little data.
+    pub(crate) fn sharing_all(mut self) -> Self {
+        self.shared_from = 0;
+        self
     }
 
     /// Threads that share the work, the calling one included.
@@ -60,9 +80,23 @@ impl Cpu {
         self.live
     }
 
-    /// Runs `work(task, thread)` for every task; see [`Pool::run`].
-    pub(crate) fn run(&self, tasks: usize, work: &(dyn Fn(usize, usize) + Sync)) {
-        self.pool.run(tasks, work);
+    /// Whether a call of so many multiplications (or elements moved) is worth other threads.
+    pub(crate) fn shares(&self, operations: usize) -> bool {
+        self.threads() > 1 && operations >= self.shared_from
+    }
+
+    /// Runs `work(task, thread)` for every task, of `operations` together; see [`Pool::run`].
+    pub(crate) fn run(
+        &self,
+        tasks: usize,
+        operations: usize,
+        work: &(dyn Fn(usize, usize) + Sync),
+    ) {
+        if self.shares(operations) {
+            self.pool.run(tasks, work);
+        } else {
+            (0..tasks).for_each(|task| work(task, 0));
+        }
     }
 
     /// Splits `0..n` into about equal ranges of at least `grain` and runs them.
@@ -81,7 +115,7 @@ impl Cpu {
         }
         // Four pieces a thread even out threads that were taken away for a while.
         let pieces = most.min(self.threads() * 4);
-        self.run(pieces, &|piece, _| {
+        self.pool.run(pieces, &|piece, _| {
             work(n * piece / pieces..n * (piece + 1) / pieces);
         });
     }

@@ -4,14 +4,15 @@
 //! more than most of them. Workers therefore spin for [`SPIN`] after a job, and a caller never
 //! waits for a worker that hasn't started: it takes the remaining tasks itself, closes the job,
 //! and waits only for those that are inside.
+//!
+//! When other programs want the cores, a worker that is inside may lose its own for a time slice,
+//! a hundred times the job. The caller then sends it to rest, longer each time it happens again
+//! soon, and goes on with the others.
 
-#![expect(
-    unsafe_code,
-    reason = "a job borrows the caller's stack, and tasks write disjoint parts of one slice"
-)]
+#![expect(unsafe_code, reason = "a job borrows the caller's stack")]
 
 use std::cell::UnsafeCell;
-use std::ops::Range;
+use std::ops::RangeInclusive;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -21,6 +22,21 @@ use std::time::{Duration, Instant};
 /// How long an idle worker looks for work before it sleeps: longer than the serial parts between
 /// two operations of a decode step, far shorter than a scheduler's time slice.
 const SPIN: Duration = Duration::from_micros(400);
+
+/// How long a caller looks for the end of a worker's task before it gives its core away: longer
+/// than most tasks.
+const PATIENCE: Duration = Duration::from_micros(200);
+
+/// How long it then sleeps before it looks again.
+const NAP: Duration = Duration::from_micros(50);
+
+/// Rests of a worker that kept its caller waiting, in microseconds: about a time slice first, and
+/// at most so long that a core that was given back isn't left idle for a human to notice.
+const REST_US: RangeInclusive<u64> = 2_000..=250_000;
+
+/// A worker that keeps its caller waiting again within so many times its last rest rests for twice
+/// as long.
+const SOON: u64 = 8;
 
 /// Set in [`Shared::state`] when no further worker may enter the job.
 const CLOSED: u64 = 1 << 31;
@@ -44,7 +60,24 @@ struct Shared {
     /// The job. Written only by the holder of `busy` while the state is closed with no worker
     /// inside; read only by workers inside an open job.
     job: UnsafeCell<Job>,
-    asleep: Vec<Line<AtomicBool>>,
+    seats: Vec<Line<Seat>>,
+    /// What rests are counted from.
+    epoch: Instant,
+}
+
+/// What a worker and its callers tell each other.
+#[derive(Default)]
+struct Seat {
+    /// It sleeps and wants to be woken by the next job.
+    asleep: AtomicBool,
+    /// It is inside a job.
+    inside: AtomicBool,
+    /// Rest that its caller has sent it to and that it hasn't begun, in microseconds.
+    owed_us: AtomicU64,
+    /// When its last rest ends, in microseconds after the epoch.
+    rest_end_us: AtomicU64,
+    /// Length of its last rest. Used by the holder of `busy` alone.
+    rest_us: AtomicU64,
 }
 
 #[derive(Clone, Copy)]
@@ -87,7 +120,8 @@ impl Pool {
                 work: idle,
                 tasks: 0,
             }),
-            asleep: (0..wanted).map(|_| Line(AtomicBool::new(false))).collect(),
+            seats: (0..wanted).map(|_| Line(Seat::default())).collect(),
+            epoch: Instant::now(),
         });
         let mut workers = Vec::with_capacity(wanted);
         for index in 0..wanted {
@@ -129,9 +163,12 @@ impl Pool {
         let number = (shared.state.0.load(Ordering::Relaxed) >> 32).wrapping_add(1);
         // SeqCst pairs with the sleeper's flag: either it sees this job or we see its flag.
         shared.state.0.store(number << 32, Ordering::SeqCst);
-        let open = Open { shared };
-        for (flag, worker) in shared.asleep.iter().zip(&self.workers).take(tasks - 1) {
-            if flag.0.load(Ordering::SeqCst) {
+        let open = Open {
+            shared,
+            since: Instant::now(),
+        };
+        for (seat, worker) in shared.seats.iter().zip(&self.workers).take(tasks - 1) {
+            if seat.0.asleep.load(Ordering::SeqCst) {
                 worker.thread().unpark();
             }
         }
@@ -143,6 +180,7 @@ impl Pool {
 /// An open job; closes it and waits for its workers when dropped.
 struct Open<'a> {
     shared: &'a Shared,
+    since: Instant,
 }
 
 impl Drop for Open<'_> {
@@ -151,15 +189,8 @@ impl Drop for Open<'_> {
         // Tasks that nobody took are left when `work` panicked: nobody shall start them.
         shared.next.0.fetch_add(usize::MAX / 2, Ordering::Relaxed);
         shared.state.0.fetch_or(CLOSED, Ordering::AcqRel);
-        let mut spins = 0u32;
-        while shared.state.0.load(Ordering::Acquire) & ACTIVE != 0 {
-            spins += 1;
-            if spins < 20_000 {
-                std::hint::spin_loop();
-            } else {
-                // The worker was taken off its core; let it have this one.
-                std::thread::yield_now();
-            }
+        if shared.is_active() {
+            shared.wait_for_workers(self.since.elapsed());
         }
         let panicked = shared.panicked.swap(false, Ordering::Relaxed);
         shared.busy.store(false, Ordering::Release);
@@ -181,11 +212,77 @@ impl Shared {
         }
     }
 
+    /// Whether workers are inside the job.
+    fn is_active(&self) -> bool {
+        self.state.0.load(Ordering::Acquire) & ACTIVE != 0
+    }
+
+    /// Waits until no worker is inside. `own` is how long the caller worked on the job: who takes
+    /// longer than that for a last task has probably lost its core.
+    fn wait_for_workers(&self, own: Duration) {
+        let start = Instant::now();
+        while start.elapsed() < PATIENCE {
+            for _ in 0..64 {
+                if !self.is_active() {
+                    return;
+                }
+                std::hint::spin_loop();
+            }
+        }
+        let mut rests = false;
+        while self.is_active() {
+            if !rests && start.elapsed() > own {
+                self.send_to_rest();
+                rests = true;
+            }
+            std::thread::sleep(NAP);
+        }
+    }
+
+    /// Tells the workers that are inside to rest afterwards.
+    fn send_to_rest(&self) {
+        let now = self.now_us();
+        for Line(seat) in &self.seats {
+            if !seat.inside.load(Ordering::Relaxed) {
+                continue;
+            }
+            let last = seat.rest_us.load(Ordering::Relaxed);
+            let soon = seat.rest_end_us.load(Ordering::Relaxed) + SOON * last;
+            let rest = if now < soon { 2 * last } else { 0 };
+            let rest = rest.clamp(*REST_US.start(), *REST_US.end());
+            seat.rest_us.store(rest, Ordering::Relaxed);
+            seat.owed_us.store(rest, Ordering::Relaxed);
+        }
+    }
+
+    /// A worker's rest, if its caller has sent it there.
+    fn rest(&self, seat: &Seat) {
+        let owed = seat.owed_us.load(Ordering::Relaxed);
+        if owed == 0 {
+            return;
+        }
+        seat.owed_us.store(0, Ordering::Relaxed);
+        let end = self.now_us() + owed;
+        seat.rest_end_us.store(end, Ordering::Relaxed);
+        while !self.shutdown.load(Ordering::Relaxed) {
+            match end.saturating_sub(self.now_us()) {
+                0 => return,
+                left => std::thread::park_timeout(Duration::from_micros(left)),
+            }
+        }
+    }
+
+    fn now_us(&self) -> u64 {
+        u64::try_from(self.epoch.elapsed().as_micros()).unwrap_or(u64::MAX)
+    }
+
     /// A worker's life.
     fn serve(&self, index: usize) {
+        let Line(seat) = &self.seats[index];
         let mut seen = 0;
         loop {
-            let state = self.wait_for_job(seen, index);
+            self.rest(seat);
+            let state = self.wait_for_job(seen, seat);
             if self.shutdown.load(Ordering::Relaxed) {
                 return;
             }
@@ -193,6 +290,7 @@ impl Shared {
             if !self.enter(state) {
                 continue;
             }
+            seat.inside.store(true, Ordering::Relaxed);
             // SAFETY: the job is open and counts this worker as inside, so its fields don't
             // change and the closure is alive until the count drops.
             let job = unsafe { *self.job.get() };
@@ -204,6 +302,7 @@ impl Shared {
             if done.is_err() {
                 self.panicked.store(true, Ordering::Relaxed);
             }
+            seat.inside.store(false, Ordering::Relaxed);
             self.state.0.fetch_sub(1, Ordering::Release);
         }
     }
@@ -226,7 +325,7 @@ impl Shared {
     }
 
     /// Returns the state once its number isn't `seen`.
-    fn wait_for_job(&self, seen: u64, index: usize) -> u64 {
+    fn wait_for_job(&self, seen: u64, seat: &Seat) -> u64 {
         let fresh = || Some(self.state.0.load(Ordering::SeqCst)).filter(|s| s >> 32 != seen);
         let start = Instant::now();
         loop {
@@ -240,15 +339,14 @@ impl Shared {
                 break;
             }
         }
-        let asleep = &self.asleep[index].0;
-        asleep.store(true, Ordering::SeqCst);
+        seat.asleep.store(true, Ordering::SeqCst);
         let state = loop {
             if let Some(state) = fresh() {
                 break state;
             }
             std::thread::park();
         };
-        asleep.store(false, Ordering::Relaxed);
+        seat.asleep.store(false, Ordering::Relaxed);
         state
     }
 }
@@ -262,64 +360,6 @@ impl Drop for Pool {
             // A worker catches its panics; there is nothing to learn from the result.
             let _ = worker.join();
         }
-    }
-}
-
-/// A slice that tasks write in disjoint parts.
-#[derive(Clone, Copy)]
-pub(crate) struct SharedMut<'a, T> {
-    start: *mut T,
-    len: usize,
-    owner: std::marker::PhantomData<&'a mut [T]>,
-}
-
-// SAFETY: parts are handed out by `slice`, whose caller promises that they don't overlap.
-unsafe impl<T: Send> Send for SharedMut<'_, T> {}
-// SAFETY: as above.
-unsafe impl<T: Send> Sync for SharedMut<'_, T> {}
-
-impl<'a, T> SharedMut<'a, T> {
-    pub(crate) fn new(slice: &'a mut [T]) -> Self {
-        Self {
-            start: slice.as_mut_ptr(),
-            len: slice.len(),
-            owner: std::marker::PhantomData,
-        }
-    }
-
-    pub(crate) fn len(&self) -> usize {
-        self.len
-    }
-
-    /// The start, for kernels that write strided parts.
-    pub(crate) fn as_ptr(&self) -> *mut T {
-        self.start
-    }
-
-    /// One part, for reading.
-    ///
-    /// # Panics
-    /// When the range isn't inside the slice.
-    ///
-    /// # Safety
-    /// Nobody writes to the part while it is alive.
-    pub(crate) unsafe fn read(&self, range: Range<usize>) -> &'a [T] {
-        assert!(range.start <= range.end && range.end <= self.len);
-        // SAFETY: inside the slice by the assertion; not written by this function's contract.
-        unsafe { std::slice::from_raw_parts(self.start.add(range.start), range.len()) }
-    }
-
-    /// One part.
-    ///
-    /// # Panics
-    /// When the range isn't inside the slice.
-    ///
-    /// # Safety
-    /// Parts that are alive at the same time must not overlap.
-    pub(crate) unsafe fn slice(&self, range: Range<usize>) -> &'a mut [T] {
-        assert!(range.start <= range.end && range.end <= self.len);
-        // SAFETY: inside the slice by the assertion; exclusive by this function's contract.
-        unsafe { std::slice::from_raw_parts_mut(self.start.add(range.start), range.len()) }
     }
 }
 
@@ -355,6 +395,30 @@ mod tests {
             });
         }
         assert_eq!(sum.load(Ordering::Relaxed), 2000 * 6);
+    }
+
+    /// A worker that is inside for longer than its caller rests, for longer if it happens again;
+    /// jobs run without it meanwhile, and it comes back.
+    #[test]
+    fn a_worker_that_keeps_its_caller_waiting_rests() {
+        let pool = Pool::new(2);
+        let run = |tasks: usize, worker_ms: u64| {
+            let by_thread = [const { AtomicUsize::new(0) }; 2];
+            pool.run(tasks, &|_, thread| {
+                by_thread[thread].fetch_add(1, Ordering::Relaxed);
+                let ms = if thread == 0 { 1 } else { worker_ms };
+                std::thread::sleep(Duration::from_millis(ms));
+            });
+            let [own, its] = by_thread.map(AtomicUsize::into_inner);
+            assert_eq!(own + its, tasks);
+            its
+        };
+        let Line(seat) = &pool.shared.seats[0];
+        while seat.rest_us.load(Ordering::Relaxed) < 4 * REST_US.start() {
+            run(2, 30);
+        }
+        assert_eq!(run(2, 0), 0, "it rests");
+        while run(8, 1) == 0 {}
     }
 
     #[test]

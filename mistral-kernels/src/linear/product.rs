@@ -156,7 +156,7 @@ pub(crate) fn run<'a>(
     let blocks = |p: &Product<'_>| p.w.rows().div_ceil(grain.rows(p));
     let tasks = (0..count).map(|i| blocks(&product(i))).sum();
     let panels = SharedMut::new(&mut buffers.panels);
-    cpu.run(tasks, &|task, thread| {
+    cpu.run(tasks, work, &|task, thread| {
         let mut block = task;
         let mut p = product(0);
         for i in 0..count {
@@ -239,6 +239,7 @@ fn pack_inputs<'a>(
     packed: SharedMut<'_, f32>,
 ) {
     let tile_rows = dispatch(cpu.live(), TileRows);
+    let product_cols = if count == 0 { 0 } else { product(0).w.cols() };
     let tiles = |i: usize| {
         let tokens = product(i).x.count();
         if tokens > FEW && brings_input(i) {
@@ -248,7 +249,8 @@ fn pack_inputs<'a>(
         }
     };
     let tasks: usize = (0..count).map(tiles).sum();
-    cpu.run(tasks, &|task, _| {
+    let elements = tasks * tile_rows * product_cols;
+    cpu.run(tasks, elements, &|task, _| {
         let mut tile = task;
         let mut i = 0;
         while tile >= tiles(i) {

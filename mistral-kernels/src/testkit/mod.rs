@@ -7,13 +7,15 @@ pub mod values;
 
 use crate::{Cpu, Isa};
 
-/// Every instruction set of this machine, alone and with more threads than a small case has work.
+/// Every instruction set of this machine, alone and with three threads that share even the smallest
+/// call.
 #[must_use]
 pub fn cpus() -> Vec<Cpu> {
     Isa::ALL
         .into_iter()
         .flat_map(|isa| [1, 3].map(|threads| Cpu::with_isa(threads, isa)))
         .filter_map(Result::ok)
+        .map(Cpu::sharing_all)
         .collect()
 }
 
