@@ -243,7 +243,7 @@ fn attend(inputs: &Inputs<'_>, checks: &mut Checks) -> Result<(), Box<dyn Error>
     };
     let cache = KvCache::new((kv_heads, s), (d, d), keys, values)?;
     let mut out = vec![0.0; t * heads * d];
-    let mut scratch = AttentionScratch::new(inputs.cpu.threads(), heads, d, d);
+    let mut scratch = AttentionScratch::new(inputs.cpu.threads(), d, d);
     let q = tokens_first(&q.values, heads, t, d).ok_or("q is not [heads, T, head_dim]")?;
     attention(
         &inputs.cpu,

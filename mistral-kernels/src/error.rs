@@ -118,6 +118,14 @@ pub enum KernelError {
         /// What was found.
         value: f32,
     },
+    /// A router's bias is NaN or infinite: there is no order of experts then.
+    #[error("router: bias of expert {expert} is {value}, expected a finite number")]
+    NonFiniteRouterBias {
+        /// Index into the bias.
+        expert: usize,
+        /// What was found.
+        value: f32,
+    },
     /// A routing names an expert that isn't there.
     #[error("experts: token {token} is routed to expert {found}, expected less than {experts}")]
     UnknownExpert {
@@ -225,6 +233,20 @@ pub(crate) fn check_rows(
     } else {
         Ok(found / row)
     }
+}
+
+/// The position behind the last of `count` from `first` on, refusing what doesn't fit a `usize`.
+pub(crate) fn checked_end(
+    op: &'static str,
+    first: usize,
+    count: usize,
+) -> Result<usize, KernelError> {
+    first.checked_add(count).ok_or(KernelError::Parameter {
+        op,
+        parameter: "first_position",
+        found: first,
+        expected: "positions that fit the address space",
+    })
 }
 
 /// Multiplies dimensions, refusing what doesn't fit a `usize`.

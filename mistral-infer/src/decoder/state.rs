@@ -414,7 +414,7 @@ fn scratch(spec: &ModelSpec, w: &Widths, sizes: &Sizes, threads: usize) -> Scrat
     let top_k = moe.map_or(1, |m| m.num_experts_per_tok);
     Scratch {
         linear: LinearScratch::new(threads, t, w.widest),
-        attention: AttentionScratch::new(threads, spec.n_heads, d, dv),
+        attention: AttentionScratch::new(threads, d, dv),
         mla,
         index: spec
             .indexer

@@ -3,7 +3,7 @@
 use half::{bf16, f16};
 
 use crate::KernelError;
-use crate::error::{check_len, check_rows, checked_product};
+use crate::error::{check_len, check_rows, checked_end, checked_product};
 
 /// Element type of a cache.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -139,7 +139,8 @@ pub struct CacheShape {
 /// Values are rounded to the cache's type (to nearest, ties to even).
 ///
 /// # Errors
-/// When lengths don't fit the shape, or `t` is more than the capacity.
+/// When lengths don't fit the shape, `t` is more than the capacity, or a position doesn't fit a
+/// `usize`.
 pub fn append(
     shape: &CacheShape,
     data: CacheDataMut<'_>,
@@ -166,6 +167,7 @@ pub fn append(
             expected: "at most the cache's capacity",
         });
     }
+    checked_end(op, first_position, t)?;
     match data {
         CacheDataMut::F32(out) => scatter(shape, out, first_position, x, |o, v| {
             o.copy_from_slice(v);

@@ -8,7 +8,7 @@
 use super::cache::CacheData;
 use super::selected::Selected;
 use crate::cpu::SharedMut;
-use crate::error::{check_len, check_rows, checked_product};
+use crate::error::{check_len, check_rows, checked_end, checked_product};
 use crate::linear::dots;
 use crate::simd::{Element, Kernel, Simd, dispatch};
 use crate::{Cpu, KernelError};
@@ -89,7 +89,8 @@ pub fn index_topk(
     let scores = SharedMut::new(&mut scratch.scores);
     let order = SharedMut::new(&mut scratch.order);
     let room = scratch.capacity;
-    cpu.run(t, &|i, thread| {
+    let operations = t * (first_position + t) * heads * d;
+    cpu.run(t, operations, &|i, thread| {
         let seen = first_position + i + 1;
         let start = if i == 0 { 0 } else { ends[i - 1] };
         // SAFETY: a query's list belongs to its task, and the scratch to the thread.
@@ -213,7 +214,7 @@ fn check(
     let t = check_rows(op, "q", q.len(), width)?;
     check_len(op, "weights", weights.len(), t * indexer.n_heads)?;
     let capacity = check_rows(op, "keys", keys.len(), indexer.head_dim)?;
-    let positions = first_position + t;
+    let positions = checked_end(op, first_position, t)?;
     if positions > capacity {
         return Err(KernelError::CacheCapacity {
             op,

@@ -77,9 +77,9 @@ pub fn mla_absorb_query(
     scratch: &mut MlaScratch,
 ) -> Result<(), KernelError> {
     let op = "mla_absorb_query";
+    check_matrix(op, latent, wkv_b)?;
     let (heads, wide) = (latent.n_heads, latent.kv_lora + latent.rope);
     let per_head = latent.nope + latent.rope;
-    check_matrix(op, latent, wkv_b)?;
     let t = check_rows(op, "q", q.len(), heads * per_head)?;
     check_len(op, "out", out.len(), t * heads * wide)?;
     check_scratch(op, cpu, latent, scratch)?;
@@ -87,7 +87,8 @@ pub fn mla_absorb_query(
     let packed = SharedMut::new(&mut scratch.q);
     let size = TILE_ROWS * latent.nope;
     let latent = *latent;
-    cpu.run(heads, &|head, thread| {
+    let operations = t * heads * latent.nope * latent.kv_lora;
+    cpu.run(heads, operations, &|head, thread| {
         // SAFETY: a thread's part is its own.
         let packed = unsafe { packed.slice(thread * size..(thread + 1) * size) };
         let work = (latent, head, t);
@@ -228,14 +229,25 @@ pub fn mla_project_value(
     Ok(())
 }
 
+/// Checks the widths against each other; afterwards no product of a width and the heads wraps.
 fn check_matrix(op: &'static str, latent: &Latent, w: &Matrix<'_>) -> Result<(), KernelError> {
+    let rows = latent.nope.saturating_add(latent.v);
+    let rows = latent.n_heads.saturating_mul(rows);
+    let widest = latent.nope.max(latent.kv_lora).checked_add(latent.rope);
+    let product = widest.and_then(|widest| widest.checked_mul(latent.n_heads));
     for (parameter, found, expected, ok) in [
         ("v", latent.v, "at least 1", latent.v > 0),
         (
             "rows of wkv_b",
             w.rows(),
             "n_heads · (nope + v)",
-            w.rows() == latent.n_heads * (latent.nope + latent.v),
+            w.rows() == rows,
+        ),
+        (
+            "rope",
+            latent.rope,
+            "heads that fit the address space",
+            product.is_some(),
         ),
         (
             "columns of wkv_b",

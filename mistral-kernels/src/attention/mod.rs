@@ -14,7 +14,7 @@ pub use selected::Selected;
 
 use plan::Call;
 
-use crate::error::{check_len, check_rows};
+use crate::error::{check_len, check_rows, checked_end};
 use crate::{Cpu, KernelError};
 
 /// Parameters of an attention.
@@ -33,8 +33,9 @@ impl Attention {
     /// First position that the query at `position` sees.
     #[must_use]
     pub fn first_visible(&self, position: usize) -> usize {
-        self.window
-            .map_or(0, |window| (position + 1).saturating_sub(window))
+        self.window.map_or(0, |window| {
+            position.saturating_sub(window.saturating_sub(1))
+        })
     }
 }
 
@@ -45,11 +46,10 @@ pub struct AttentionScratch {
 }
 
 impl AttentionScratch {
-    /// Room for attention over keys of width up to `d` and values of width up to `dv`, with any
-    /// number of heads (`n_heads` is taken as a hint).
+    /// Room for attention on `threads` threads over keys of width up to `d` and values of width up
+    /// to `dv`, with any number of heads, queries and positions.
     #[must_use]
-    pub fn new(threads: usize, n_heads: usize, d: usize, dv: usize) -> Self {
-        let _ = n_heads;
+    pub fn new(threads: usize, d: usize, dv: usize) -> Self {
         Self {
             buffers: plan::Buffers::new(threads, d, dv),
         }
@@ -189,9 +189,10 @@ fn check(
     }
     let t = check_rows(op, "q", q.len(), heads * cache.d())?;
     check_len(op, "out", out.len(), t * heads * cache.dv())?;
+    let end = checked_end(op, first_position, t)?;
     if t > 0 {
         let oldest = attention.first_visible(first_position);
-        let newest = first_position + t - 1;
+        let newest = end - 1;
         if newest - oldest >= cache.capacity() {
             return Err(KernelError::CacheCapacity {
                 op,

@@ -109,7 +109,7 @@ pub(super) fn attend(cpu: &Cpu, call: Call<'_>, out: &mut [f32], buffers: &mut B
     let memory = SharedMut::new(&mut buffers.memory);
     let size = memory_len(buffers.d, buffers.dv);
     let tasks = call.cache.n_kv_heads() * plan.blocks * plan.parts;
-    cpu.run(tasks, &|task, thread| {
+    cpu.run(tasks, plan.operations(), &|task, thread| {
         // SAFETY: a thread's memory is its own.
         let memory = unsafe { memory.slice(thread * size..(thread + 1) * size) };
         // Late queries see most: they go first, so that no long task remains at the end.
@@ -117,7 +117,8 @@ pub(super) fn attend(cpu: &Cpu, call: Call<'_>, out: &mut [f32], buffers: &mut B
     });
     if plan.parts > 1 {
         let blocks = call.cache.n_kv_heads() * plan.blocks;
-        cpu.run(blocks, &|block, _| plan.combine(block, sinks));
+        let elements = blocks * plan.parts * ROWS * call.cache.dv();
+        cpu.run(blocks, elements, &|block, _| plan.combine(block, sinks));
     }
 }
 
@@ -130,22 +131,38 @@ impl<'a> Plan<'a> {
             None => (t * group).div_ceil(ROWS),
         };
         let all = blocks * call.cache.n_kv_heads();
-        let seen = call.first_position + t;
-        let longest = call.attention.window.map_or(seen, |w| seen.min(w + t));
-        let parts = if call.selected.is_some() || cpu.threads() == 1 || all >= cpu.threads() * 2 {
-            1
-        } else {
-            // Less than 6 parts a thread in all, since `all` is below 2.
-            (cpu.threads() * 4)
-                .div_ceil(all)
-                .min(longest.div_ceil(PART))
-        };
-        Self {
+        let plan = Self {
             call,
             group,
             blocks,
-            parts,
+            parts: 1,
+        };
+        let enough = all >= cpu.threads() * 2 || !cpu.shares(plan.operations());
+        if call.selected.is_some() || enough {
+            return plan;
         }
+        // Less than 6 parts a thread in all, since `all` is below 2.
+        let parts = (cpu.threads() * 4).div_ceil(all);
+        Self {
+            parts: parts.min(plan.longest().div_ceil(PART)),
+            ..plan
+        }
+    }
+
+    /// Most positions that the queries see together.
+    fn longest(&self) -> usize {
+        let call = &self.call;
+        let seen = call.first_position + call.t;
+        let window = call.attention.window.unwrap_or(usize::MAX);
+        seen.min(window.saturating_add(call.t))
+    }
+
+    /// Multiplications of the call, at most.
+    fn operations(&self) -> usize {
+        let call = &self.call;
+        let rows = call.t * call.attention.n_heads;
+        rows.saturating_mul(self.longest())
+            .saturating_mul(call.cache.d() + call.cache.dv())
     }
 
     /// Key head and query rows of a block.

@@ -82,7 +82,7 @@ impl Causal {
         let (k, v) = (side(k, d)?, side(v, dv)?);
         let cache = KvCache::new((n_kv_heads, t), (d, dv), k.data(), v.data())?;
         let threads = self.cpu.threads();
-        let mut scratch = AttentionScratch::new(threads, self.attention.n_heads, d, dv);
+        let mut scratch = AttentionScratch::new(threads, d, dv);
         crate::attention(&self.cpu, &self.attention, q, 0, &cache, out, &mut scratch)
     }
 

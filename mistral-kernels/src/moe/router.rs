@@ -89,8 +89,9 @@ impl Router {
 /// Routes each row of `logits [t, num_experts]`; `bias [num_experts]` is added for the choice only.
 ///
 /// # Errors
-/// When a parameter or length doesn't fit, and [`KernelError::NonFiniteRouterLogit`] for the first
-/// logit that is NaN or infinite (`out` then holds the tokens before it).
+/// When a parameter or length doesn't fit or a bias isn't finite, and
+/// [`KernelError::NonFiniteRouterLogit`] for the first logit that is NaN or infinite (`out` then
+/// holds the tokens before it).
 pub fn route(
     router: &Router,
     logits: &[f32],
@@ -102,6 +103,10 @@ pub fn route(
     check_rows("router", "logits", logits.len(), n)?;
     if let Some(bias) = bias {
         check_len("router", "bias", bias.len(), n)?;
+        if let Some(expert) = bias.iter().position(|v| !v.is_finite()) {
+            let value = bias[expert];
+            return Err(KernelError::NonFiniteRouterBias { expert, value });
+        }
     }
     out.start(router.top_k);
     let mut scores = [0.0f32; Router::MAX_EXPERTS];

@@ -5,7 +5,7 @@ mod frequency;
 pub use frequency::{Yarn, inv_freq, scale_inv_freq};
 
 use crate::cpu::SharedMut;
-use crate::error::{check_len, check_rows};
+use crate::error::{check_len, check_rows, checked_product};
 use crate::simd::{Kernel, Simd, dispatch};
 use crate::{Cpu, KernelError};
 
@@ -121,13 +121,14 @@ impl RopeAngles {
 /// # Errors
 /// When `x` doesn't hold `angles.tokens()` tokens, or the rotated part isn't inside a head.
 pub fn rope(cpu: &Cpu, rope: &Rope, x: &mut [f32], angles: &RopeAngles) -> Result<(), KernelError> {
-    let width = rope.heads * rope.head_dim;
+    let width = checked_product("rope", "heads and head_dim", &[rope.heads, rope.head_dim])?;
     let half = angles.half;
-    if rope.offset + 2 * half > rope.head_dim {
+    let end = rope.offset.saturating_add(angles.dim());
+    if end > rope.head_dim {
         return Err(KernelError::Parameter {
             op: "rope",
             parameter: "end of the rotated part",
-            found: rope.offset + 2 * half,
+            found: end,
             expected: "at most head_dim",
         });
     }

@@ -171,7 +171,7 @@ fn attention_equals_the_definition() {
         let expected = expected(c, &what, &q, &f, None);
         for cpu in cpus() {
             let mut out = vec![f32::NAN; c.t * c.heads * c.dv];
-            let mut scratch = AttentionScratch::new(cpu.threads(), c.heads, c.d, c.dv);
+            let mut scratch = AttentionScratch::new(cpu.threads(), c.d, c.dv);
             attention(&cpu, &what, &q, c.past, &cache, &mut out, &mut scratch).expect("fits");
             let far = worst(&out, &expected, None);
             let (isa, threads) = (cpu.isa(), cpu.threads());
@@ -214,7 +214,7 @@ fn large_scores_do_not_overflow() {
         let cache = KvCache::new((1, f.capacity), (16, 16), f.k.data(), f.v.data()).expect("fits");
         let q = uniform(3, c.t * 2 * 16, 2.0);
         let mut out = vec![f32::NAN; c.t * 2 * 16];
-        let mut scratch = AttentionScratch::new(cpu.threads(), 2, 16, 16);
+        let mut scratch = AttentionScratch::new(cpu.threads(), 16, 16);
         attention(&cpu, &what, &q, c.past, &cache, &mut out, &mut scratch).expect("fits");
         // Scores reach thousands: their own rounding moves the weights.
         let far = worst(&out, &expected(&c, &what, &q, &f, None), None);
@@ -252,7 +252,7 @@ fn attention_to_selected_positions_equals_the_definition() {
         let expected = expected(c, &what, &q, &f, Some(&chosen));
         for cpu in cpus() {
             let mut out = vec![f32::NAN; c.t * c.heads * c.dv];
-            let mut scratch = AttentionScratch::new(cpu.threads(), c.heads, c.d, c.dv);
+            let mut scratch = AttentionScratch::new(cpu.threads(), c.d, c.dv);
             attention_selected(
                 &cpu,
                 &what,
@@ -280,7 +280,7 @@ fn an_empty_selection_yields_zeros_and_a_wrong_one_is_refused() {
         scale: 1.0,
         window: Some(2),
     };
-    let mut scratch = AttentionScratch::new(1, 1, 2, 2);
+    let mut scratch = AttentionScratch::new(1, 2, 2);
     let mut out = [9.0f32; 2];
     let mut run = |list: &[u32]| {
         let mut selected = Selected::default();
@@ -311,6 +311,31 @@ fn an_empty_selection_yields_zeros_and_a_wrong_one_is_refused() {
 }
 
 #[test]
+fn a_window_without_bounds_is_no_window() {
+    let c = case(4, 2, 16, 1, 700);
+    for cpu in cpus() {
+        let f = fill(&c, CacheType::F32);
+        let cache = KvCache::new((2, f.capacity), (16, 16), f.k.data(), f.v.data()).expect("fits");
+        let q = uniform(15, 64, 1.0);
+        let mut scratch = AttentionScratch::new(cpu.threads(), 16, 16);
+        let mut run = |window| {
+            let what = Attention {
+                n_heads: 4,
+                scale: 0.25,
+                window,
+            };
+            let mut out = vec![f32::NAN; 64];
+            attention(&cpu, &what, &q, 700, &cache, &mut out, &mut scratch).expect("fits");
+            out
+        };
+        let all = run(None);
+        for window in [701, usize::MAX - 1, usize::MAX] {
+            assert_eq!(run(Some(window)), all, "{} {window}", cpu.isa());
+        }
+    }
+}
+
+#[test]
 fn one_pass_equals_prefill_then_decode() {
     let c = case(4, 2, 32, 50, 0);
     for cpu in cpus() {
@@ -322,7 +347,7 @@ fn one_pass_equals_prefill_then_decode() {
         };
         let cache = KvCache::new((2, f.capacity), (32, 32), f.k.data(), f.v.data()).expect("fits");
         let q = uniform(15, 50 * 128, 1.0);
-        let mut scratch = AttentionScratch::new(cpu.threads(), 4, 32, 32);
+        let mut scratch = AttentionScratch::new(cpu.threads(), 32, 32);
         let mut whole = vec![0.0; 50 * 128];
         attention(&cpu, &what, &q, 0, &cache, &mut whole, &mut scratch).expect("fits");
         for split in [1, 13, 49] {
@@ -369,7 +394,7 @@ fn a_latent_cache_reads_values_from_its_keys() {
             };
             let q = uniform(2, t * heads * d, 1.0);
             let mut out = vec![0.0; t * heads * dv];
-            let mut scratch = AttentionScratch::new(cpu.threads(), heads, d, dv);
+            let mut scratch = AttentionScratch::new(cpu.threads(), d, dv);
             attention(&cpu, &what, &q, total - t, &cache, &mut out, &mut scratch).expect("fits");
             let at = |_, p, j| latents[p * d + j];
             let expected =
@@ -386,7 +411,7 @@ fn shapes_that_do_not_fit_are_refused() {
     let data = [0.0f32; 16];
     let buffer = mistral_kernels::CacheData::F32(&data);
     let cache = KvCache::new((2, 4), (2, 2), buffer, buffer).expect("fits");
-    let mut scratch = AttentionScratch::new(1, 4, 2, 2);
+    let mut scratch = AttentionScratch::new(1, 2, 2);
     let mut run = |heads, window, t: usize, first| {
         let what = Attention {
             n_heads: heads,
@@ -413,6 +438,12 @@ fn shapes_that_do_not_fit_are_refused() {
                 .into()
         )
     );
+    for last in [usize::MAX, usize::MAX - 1] {
+        assert!(matches!(
+            run(4, Some(2), 2, last),
+            Err(KernelError::Parameter { found, .. }) if found == last
+        ));
+    }
     assert_eq!(run(4, Some(3), 2, 30), Ok(()));
     assert!(matches!(
         run(4, Some(4), 2, 30),
@@ -441,6 +472,7 @@ fn shapes_that_do_not_fit_are_refused() {
     let mut own = CacheBuffer::new(CacheType::F32, 16);
     assert!(append(&shape, own.data_mut(), 0, &[0.0; 3]).is_err());
     assert!(append(&shape, own.data_mut(), 0, &[0.0; 20]).is_err());
+    assert!(append(&shape, own.data_mut(), usize::MAX, &[0.0; 4]).is_err());
     assert!(
         append(
             &shape,

@@ -213,7 +213,7 @@ fn attention_with_past_and_windows() {
         .expect("fits");
         for threads in [1, 2] {
             let mut out = vec![0.0; t * heads * d];
-            let mut scratch = AttentionScratch::new(threads, heads, d, d);
+            let mut scratch = AttentionScratch::new(threads, d, d);
             let q = swap(&q.values, heads, t, d);
             attention(
                 &Cpu::new(threads),

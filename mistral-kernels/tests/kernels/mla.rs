@@ -60,7 +60,7 @@ fn check(s: &Latent, t: usize, past: usize, weights: &Weights) {
         let mut wide_q = vec![f32::NAN; t * heads * wide];
         mla_absorb_query(&cpu, s, &w, &q, &mut wide_q, &mut scratch).expect("fits");
         let mut mixed = vec![0.0; t * heads * s.kv_lora];
-        let mut room = AttentionScratch::new(cpu.threads(), heads, wide, s.kv_lora);
+        let mut room = AttentionScratch::new(cpu.threads(), wide, s.kv_lora);
         attention(&cpu, &what, &wide_q, past, &cache, &mut mixed, &mut room).expect("fits");
         let mut out = vec![f32::NAN; t * heads * s.v];
         mla_project_value(&cpu, s, &w, &mixed, &mut out, &mut scratch).expect("fits");
@@ -120,4 +120,22 @@ fn a_matrix_of_another_shape_is_refused() {
         "mla_absorb_query: rows of wkv_b is 3, expected n_heads · (nope + v)"
     );
     assert!(mla_project_value(&cpu, &s, &w, &[0.0; 3], &mut [0.0; 2], &mut scratch).is_err());
+    let w = Matrix::new(4, 3, mistral_kernels::WeightData::F32(&data)).expect("fits");
+    for endless in [
+        Latent {
+            rope: usize::MAX,
+            ..s
+        },
+        Latent {
+            nope: usize::MAX,
+            ..s
+        },
+        Latent {
+            n_heads: usize::MAX,
+            ..s
+        },
+    ] {
+        let found = mla_absorb_query(&cpu, &endless, &w, &[], &mut [], &mut scratch);
+        assert!(found.is_err(), "{endless:?}");
+    }
 }

@@ -1,8 +1,8 @@
 use mistral_kernels::testkit::values::{Weights, uniform};
 use mistral_kernels::testkit::{cpus, oracle, worst};
 use mistral_kernels::{
-    Cpu, ExpertWeights, ExpertsScratch, KernelError, Matrix, Router, Routing, Scoring, experts,
-    route,
+    Cpu, ExpertWeights, Experts, ExpertsScratch, KernelError, Matrix, Router, Routing, Scoring,
+    experts, route,
 };
 use proptest::prelude::*;
 
@@ -181,6 +181,22 @@ fn impossible_routers_are_refused() {
 }
 
 #[test]
+fn a_bias_that_is_no_number_is_refused() {
+    let mut routing = Routing::new(1, 2);
+    for value in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+        let bias = [0.0, value, 0.0, value];
+        let found = route(&router(4, 2), &[0.0; 4], Some(&bias), &mut routing);
+        assert!(
+            matches!(
+                found,
+                Err(KernelError::NonFiniteRouterBias { expert: 1, .. })
+            ),
+            "{value}: {found:?}"
+        );
+    }
+}
+
+#[test]
 fn load_counts_tokens() {
     let routing = Routing::from_parts(2, vec![0, 1, 0, 2, 0, 1], vec![0.5; 6]).expect("fits");
     let load = routing.load(4);
@@ -267,7 +283,11 @@ fn experts_equal_the_definition() {
                         .expect("fits");
                     let mut y = vec![f32::NAN; t * dim];
                     let mut scratch = ExpertsScratch::new(cpu.threads(), t, k, dim, hidden);
-                    experts(&cpu, &weights, &x, &routing, &mut y, &mut scratch).expect("fits");
+                    let all = Experts {
+                        count: n,
+                        weights: &|e| weights[e],
+                    };
+                    experts(&cpu, &all, &x, &routing, &mut y, &mut scratch).expect("fits");
                     let far = worst(&y, &combined(&weights, &x, &routing), None);
                     // bf16 tiles round activations twice.
                     let allowed = if kind == 2 { 2e-2 } else { 1e-5 };
@@ -293,7 +313,11 @@ fn one_expert_is_a_dense_feed_forward_and_equal_experts_average_to_it() {
                 let routing = Routing::from_parts(k, ids, w).expect("fits");
                 let mut y = vec![0.0; t * 32];
                 let mut scratch = ExpertsScratch::new(cpu.threads(), t, k, 32, 20);
-                experts(&cpu, weights, &x, &routing, &mut y, &mut scratch).expect("fits");
+                let all = Experts {
+                    count: weights.len(),
+                    weights: &|e| weights[e],
+                };
+                experts(&cpu, &all, &x, &routing, &mut y, &mut scratch).expect("fits");
                 y
             };
             let dense = run(&weights, 1, vec![0; t], vec![1.0; t]);
@@ -310,18 +334,21 @@ fn a_routing_to_nowhere_is_refused() {
     let cpu = Cpu::new(1);
     let stack = Stack::new(2, 4, 4, 0);
     let weights = stack.weights();
+    let all = Experts {
+        count: 2,
+        weights: &|e| weights[e],
+    };
     let mut scratch = ExpertsScratch::new(1, 1, 1, 4, 4);
     let mut y = [0.0; 4];
     let routing = Routing::from_parts(1, vec![2], vec![1.0]).expect("fits");
-    let error = experts(&cpu, &weights, &[0.0; 4], &routing, &mut y, &mut scratch).expect_err("2");
+    let error = experts(&cpu, &all, &[0.0; 4], &routing, &mut y, &mut scratch).expect_err("2");
     assert_eq!(
         error.to_string(),
         "experts: token 0 is routed to expert 2, expected less than 2"
     );
     let two = Routing::from_parts(1, vec![0, 0], vec![1.0; 2]).expect("fits");
     let mut wide = [0.0; 8];
-    let error =
-        experts(&cpu, &weights, &[0.0; 8], &two, &mut wide, &mut scratch).expect_err("room");
+    let error = experts(&cpu, &all, &[0.0; 8], &two, &mut wide, &mut scratch).expect_err("room");
     assert!(matches!(
         error,
         KernelError::Scratch {
@@ -330,7 +357,7 @@ fn a_routing_to_nowhere_is_refused() {
             ..
         }
     ));
-    assert!(experts(&cpu, &weights, &[0.0; 8], &routing, &mut wide, &mut scratch).is_err());
+    assert!(experts(&cpu, &all, &[0.0; 8], &routing, &mut wide, &mut scratch).is_err());
 }
 
 proptest! {

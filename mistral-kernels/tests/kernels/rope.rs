@@ -102,6 +102,13 @@ fn wrong_shapes_are_refused() {
     };
     assert!(rope(&cpu, &what, &mut [0.0; 7], &angles).is_err());
     assert!(rope(&cpu, &what, &mut [0.0; 16], &angles).is_err());
-    let outside = Rope { offset: 1, ..what };
-    assert!(rope(&cpu, &outside, &mut [0.0; 8], &angles).is_err());
+    for offset in [1, usize::MAX - 3, usize::MAX] {
+        let outside = Rope { offset, ..what };
+        assert!(rope(&cpu, &outside, &mut [0.0; 8], &angles).is_err());
+    }
+    let endless = Rope {
+        heads: usize::MAX / 2,
+        ..what
+    };
+    assert!(rope(&cpu, &endless, &mut [0.0; 8], &angles).is_err());
 }
