@@ -175,8 +175,4 @@ impl Observer for Trace {
             .or_default();
         rows.push(chosen.to_vec());
     }
-
-    fn wants_all(&self) -> bool {
-        true
-    }
 }

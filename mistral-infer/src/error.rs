@@ -33,6 +33,9 @@ pub enum InferError {
         #[source]
         source: mistral_core::CoreError,
     },
+    /// A description that the program built or changed is refused.
+    #[error("model description: refused")]
+    Inconsistent(#[from] mistral_core::CoreError),
     /// A safetensors file breaks its format: header too large or cut off, offsets that overlap,
     /// leave gaps or run past the end, shapes whose product wraps.
     #[error("{}: not a valid safetensors file", path.display())]
@@ -84,6 +87,16 @@ pub enum InferError {
         name: String,
         /// Shape that the model's description gives.
         shape: Vec<usize>,
+    },
+    /// Two files of a checkpoint have a tensor of the same name.
+    #[error("tensor `{name}` is in {} and in {}, expected one of them", first.display(), second.display())]
+    DuplicateTensor {
+        /// Name in the files.
+        name: String,
+        /// The file that was read first.
+        first: PathBuf,
+        /// The other one.
+        second: PathBuf,
     },
     /// A tensor has another shape than the model's description gives.
     #[error("tensor `{name}`: expected shape {expected:?}, found {found:?}")]
@@ -140,7 +153,8 @@ pub enum InferError {
         /// The session's limit.
         max_seq_len: usize,
     },
-    /// A limit of a session is zero, beyond the model's context, or its buffers don't fit.
+    /// A limit is zero or beyond the model's context, or a call goes beyond what the session was
+    /// made for.
     #[error("session limit `{limit}` = {found}, expected {expected}")]
     Limit {
         /// Field of [`SessionLimits`](crate::SessionLimits) or of the load options.
@@ -150,10 +164,16 @@ pub enum InferError {
         /// The condition it fails.
         expected: String,
     },
+    /// Two runs of one pass belong to the same sequence.
+    #[error("sequence {sequence} has two runs in one pass, expected each sequence once")]
+    RepeatedSequence {
+        /// Index of the sequence.
+        sequence: usize,
+    },
     /// The buffers of a session can't be allocated.
     #[error("a session of {bytes} bytes can't be allocated")]
     OutOfMemory {
-        /// Size of the buffer that failed.
+        /// Size of all of them together.
         bytes: usize,
     },
     /// An option of generation is out of range.
@@ -178,8 +198,8 @@ pub enum InferError {
     /// A kernel refused its arguments, or met a number that isn't finite.
     #[error("kernel")]
     Kernel(#[from] mistral_kernels::KernelError),
-    /// Non-finite logits: the weights or the scales are broken.
-    #[error("layer {layer}: {source}")]
+    /// As [`InferError::Kernel`], inside a decoder layer: mostly weights or scales that are broken.
+    #[error("layer {layer}")]
     Layer {
         /// The decoder layer.
         layer: usize,

@@ -113,6 +113,8 @@ impl Model {
                 expected,
             });
         }
+        // Readers have done this, but the fields are public.
+        spec.validate()?;
         let weights = DecoderWeights::load(&spec, checkpoint)?;
         if let Some(tokenizer) = &tokenizer {
             check_vocabulary(tokenizer.vocab_size(), spec.vocab_size)?;

@@ -325,15 +325,7 @@ fn prompts_that_do_not_fit() {
                 };
                 s.forward(&[run, run]).map(|_| ())
             },
-            |e| {
-                matches!(
-                    e,
-                    InferError::Limit {
-                        limit: "sequence",
-                        ..
-                    }
-                )
-            },
+            |e| matches!(e, InferError::RepeatedSequence { sequence: 0 }),
         ),
         (
             "a pass of more tokens than stated",

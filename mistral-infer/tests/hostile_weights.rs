@@ -413,6 +413,40 @@ fn indices_of_shards() {
             expected: |e| matches!(e, InferError::NoModel { .. }),
         },
         Row {
+            name: "a tensor in two shards",
+            spoil: |dir| {
+                let (first, second) = ("model-00001-of-00001.safetensors", "b.safetensors");
+                sharded(
+                    dir,
+                    &json!({"weight_map": {"norm.weight": first, "x": second}}).to_string(),
+                );
+                std::fs::copy(dir.join(first), dir.join(second)).expect("it is there");
+            },
+            expected: |e| {
+                matches!(e, InferError::DuplicateTensor { name, first, second }
+                if name == "layers.0.attention.wk.weight"
+                    && first.ends_with("b.safetensors")
+                    && second.ends_with("model-00001-of-00001.safetensors"))
+            },
+        },
+        Row {
+            name: "a shard that is a folder",
+            spoil: |dir| {
+                sharded(dir, r#"{"weight_map":{"norm.weight":"sub"}}"#);
+                std::fs::create_dir(dir.join("sub")).expect("the folder is writable");
+            },
+            expected: |e| matches!(e, InferError::Io { path, .. } if path.ends_with("sub")),
+        },
+        #[cfg(target_os = "linux")]
+        Row {
+            name: "a shard without an end",
+            spoil: |dir| {
+                sharded(dir, r#"{"weight_map":{"norm.weight":"endless"}}"#);
+                std::os::unix::fs::symlink("/dev/zero", dir.join("endless")).expect("writable");
+            },
+            expected: |e| matches!(e, InferError::Io { path, .. } if path.ends_with("endless")),
+        },
+        Row {
             name: "not JSON",
             spoil: |dir| sharded(dir, "{"),
             expected: broken,

@@ -122,28 +122,21 @@ pub(crate) fn forward<'s>(
 /// Checks the runs against the state and lays them out one behind the other.
 fn plan(spec: &ModelSpec, state: &State, runs: &[Run<'_>]) -> Result<Vec<Span>, InferError> {
     let sizes = &state.sizes;
-    let limit = |limit, found, max: usize| {
-        let expected = format!("at most {max}");
-        if found > max {
-            Err(InferError::Limit {
-                limit,
-                found,
-                expected,
-            })
-        } else {
-            Ok(())
-        }
+    let limit = |limit, found, max: usize| match found <= max {
+        true => Ok(()),
+        false => Err(InferError::Limit {
+            limit,
+            found,
+            expected: format!("at most {max}"),
+        }),
     };
     let mut spans: Vec<Span> = Vec::with_capacity(runs.len());
     let mut rows = 0usize;
     for run in runs {
         limit("sequence", run.sequence, sizes.sequences - 1)?;
         if spans.iter().any(|s| s.sequence == run.sequence) {
-            let expected = "each sequence once a pass".to_owned();
-            return Err(InferError::Limit {
-                limit: "sequence",
-                found: run.sequence,
-                expected,
+            return Err(InferError::RepeatedSequence {
+                sequence: run.sequence,
             });
         }
         if run.tokens.is_empty() {

@@ -36,12 +36,6 @@ pub trait Observer {
     fn selected(&mut self, layer: usize, sequence: usize, position: usize, chosen: &[u32]) {
         let _ = (layer, sequence, position, chosen);
     }
-
-    /// Whether [`Observer::values`] wants the final norm of all tokens; computing it only for the
-    /// tokens with logits is less work.
-    fn wants_all(&self) -> bool {
-        false
-    }
 }
 
 /// Looks at nothing.

@@ -27,6 +27,10 @@ impl Bytes {
             path: path.to_owned(),
             source,
         };
+        // Opening a pipe would wait for a writer, and a device may have no end.
+        if !std::fs::metadata(path).map_err(io)?.is_file() {
+            return Err(io(std::io::Error::other("not a regular file")));
+        }
         Ok(match storage {
             WeightStorage::Mapped => Bytes::Mapped(map(path).map_err(io)?),
             WeightStorage::Copied => Bytes::Copied(std::fs::read(path).map_err(io)?),

@@ -13,7 +13,7 @@ mod names;
 mod tensor;
 
 use std::cell::RefCell;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use mistral_core::model::ModelSpec;
@@ -57,8 +57,8 @@ impl Checkpoint {
     /// Opens the weights in a folder, or one file.
     ///
     /// # Errors
-    /// [`InferError`] when there are none, a file breaks its format, or an index names a file that
-    /// isn't there.
+    /// [`InferError`] when there are none, a file breaks its format, an index names a file that
+    /// isn't there, or two files have a tensor of the same name.
     pub fn open(path: &Path, storage: WeightStorage) -> Result<Checkpoint, InferError> {
         if let Some(file) = gguf::model_file(path)? {
             return Checkpoint::from_gguf(&Gguf::open(&file, storage)?);
@@ -80,7 +80,9 @@ impl Checkpoint {
             .iter()
             .map(|path| WeightFile::open(path, storage))
             .collect();
-        Checkpoint::from_files(files?)
+        let files = files?;
+        refuse_duplicates(paths, &files)?;
+        Checkpoint::from_files(files)
     }
 
     /// The tensors of GGUF files. Their data is shared, not copied.
@@ -264,6 +266,25 @@ fn supported(name: &str, format: &Result<Format, String>) -> Result<Format, Infe
         name: name.to_owned(),
         found,
     })
+}
+
+/// Two files with a tensor of the same name leave open which one is meant.
+fn refuse_duplicates(paths: &[PathBuf], files: &[WeightFile]) -> Result<(), InferError> {
+    let mut first_of: BTreeMap<&String, &PathBuf> = BTreeMap::new();
+    for (second, file) in paths.iter().zip(files) {
+        // Sorted, so that the same files give the same error.
+        let names: BTreeSet<&String> = file.entries.keys().collect();
+        for name in names {
+            if let Some(first) = first_of.insert(name, second) {
+                return Err(InferError::DuplicateTensor {
+                    name: name.clone(),
+                    first: first.clone(),
+                    second: second.clone(),
+                });
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Bytes of one expert's matrix in a fused tensor `[experts, of · rows, cols]`.
