@@ -2,10 +2,14 @@
 
 #![allow(dead_code, reason = "each test uses a part")]
 
+#[path = "../tokenizer_files/mod.rs"]
+mod tokenizer_files;
+
 use std::path::Path;
 
 use mistral_core::model::ModelSpec;
 use mistral_infer::blueprint::for_each_tensor;
+use mistral_infer::tokenizer::TokenizerVersion;
 use mistral_infer::weights::{Checkpoint, WeightStorage};
 use mistral_infer::{Model, Tokenizer};
 use safetensors::Dtype;
@@ -49,40 +53,9 @@ pub(crate) fn tokenizer() -> Tokenizer {
 
 /// Its file, in tekken's form.
 pub(crate) fn tokenizer_file() -> String {
-    let vocab: Vec<serde_json::Value> = (0u8..=255)
-        .map(|b| serde_json::json!({"rank": b, "token_bytes": base64(b), "token_str": null}))
-        .collect();
-    let special: Vec<serde_json::Value> = [
-        "<unk>",
-        "<s>",
-        "</s>",
-        "[INST]",
-        "[/INST]",
-        "[AVAILABLE_TOOLS]",
-        "[/AVAILABLE_TOOLS]",
-        "[TOOL_RESULTS]",
-        "[/TOOL_RESULTS]",
-        "[TOOL_CALLS]",
-    ]
-    .iter()
-    .enumerate()
-    .map(|(rank, name)| serde_json::json!({"rank": rank, "token_str": name, "is_control": true}))
-    .collect();
-    serde_json::json!({
-        "config": {"pattern": mistral_infer::tokenizer::TEKKEN_PATTERN, "num_vocab_tokens": 256,
-            "default_vocab_size": VOCAB, "default_num_special_tokens": CONTROL_TOKENS,
-            "version": "v3"},
-        "vocab": vocab,
-        "special_tokens": special,
-    })
-    .to_string()
-}
-
-fn base64(byte: u8) -> String {
-    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let high = char::from(DIGITS[usize::from(byte >> 2)]);
-    let low = char::from(DIGITS[usize::from(byte & 3) << 4]);
-    format!("{high}{low}==")
+    let bytes: Vec<Vec<u8>> = (0..=255u8).map(|byte| vec![byte]).collect();
+    let listed = &tokenizer_files::CONTROL[..CONTROL_TOKENS];
+    tokenizer_files::tekken_of(TokenizerVersion::V3, &bytes, listed, CONTROL_TOKENS).to_string()
 }
 
 /// Writes `params.json` and random weights for it.

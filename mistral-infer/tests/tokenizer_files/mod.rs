@@ -18,7 +18,7 @@ Le petit mod\u{e8}le \u{e9}crit le texte, mot apr\u{e8}s mot. \u{c9}t\u{e9}, No\
 \u{6587}\u{5b57}\u{3068}\u{6587}\u{7ae0}\u{3068}\u{5358}\u{8a9e}\n";
 
 /// Control tokens by id; the first 20 are those of files that list none.
-const CONTROL: [&str; 38] = [
+pub(crate) const CONTROL: [&str; 38] = [
     "<unk>",
     "<s>",
     "</s>",
@@ -141,35 +141,7 @@ pub(crate) fn tekken(version: TokenizerVersion) -> String {
         TokenizerVersion::V13 => 36,
         _ => 38,
     };
-    let ranks = ranks();
-    let vocab: Vec<_> = ranks
-        .iter()
-        .enumerate()
-        .map(|(rank, bytes)| {
-            let text = std::str::from_utf8(bytes).ok();
-            serde_json::json!({"rank": rank, "token_bytes": base64(bytes), "token_str": text})
-        })
-        .collect();
-    let control: Vec<_> = CONTROL[..listed]
-        .iter()
-        .enumerate()
-        .map(
-            |(rank, name)| serde_json::json!({"rank": rank, "token_str": name, "is_control": true}),
-        )
-        .collect();
-    let mut file = serde_json::json!({
-        "config": {
-            "pattern": TEKKEN_PATTERN,
-            "num_vocab_tokens": ranks.len(),
-            "default_vocab_size": ranks.len() + CONTROL_IDS,
-            "default_num_special_tokens": CONTROL_IDS,
-            "version": version.name(),
-        },
-        "vocab": vocab,
-        "special_tokens": control,
-        "version": 1,
-        "type": "Tekken",
-    });
+    let mut file = tekken_of(version, &ranks(), &CONTROL[..listed], CONTROL_IDS);
     if version >= TokenizerVersion::V15 {
         file["model_settings_builder"] = serde_json::json!({
             "reasoning_effort": {
@@ -178,6 +150,43 @@ pub(crate) fn tekken(version: TokenizerVersion) -> String {
         });
     }
     file.to_string() + "\n"
+}
+
+/// A `tekken.json` with these tokens, of whose `control_ids` control tokens some are listed.
+pub(crate) fn tekken_of(
+    version: TokenizerVersion,
+    ranks: &[Vec<u8>],
+    listed: &[&str],
+    control_ids: usize,
+) -> serde_json::Value {
+    let vocab: Vec<_> = ranks
+        .iter()
+        .enumerate()
+        .map(|(rank, bytes)| {
+            let text = std::str::from_utf8(bytes).ok();
+            serde_json::json!({"rank": rank, "token_bytes": base64(bytes), "token_str": text})
+        })
+        .collect();
+    let control: Vec<_> = listed
+        .iter()
+        .enumerate()
+        .map(
+            |(rank, name)| serde_json::json!({"rank": rank, "token_str": name, "is_control": true}),
+        )
+        .collect();
+    serde_json::json!({
+        "config": {
+            "pattern": TEKKEN_PATTERN,
+            "num_vocab_tokens": ranks.len(),
+            "default_vocab_size": ranks.len() + control_ids,
+            "default_num_special_tokens": control_ids,
+            "version": version.name(),
+        },
+        "vocab": vocab,
+        "special_tokens": control,
+        "version": 1,
+        "type": "Tekken",
+    })
 }
 
 /// A piece of a SentencePiece model: text, score, and type as the format numbers it.
