@@ -432,6 +432,42 @@ fn hugging_face_files() {
                 "Pattern",
             ),
             (
+                "replacements that double a text 40 times",
+                with(|f| {
+                    let double =
+                        json!({"type": "Replace", "pattern": {"String": "a"}, "content": "aa"});
+                    let all = vec![double; 40];
+                    f["normalizer"] = json!({"type": "Sequence", "normalizers": all});
+                }),
+                "TooLarge",
+            ),
+            (
+                "a replacement between all characters",
+                with(|f| {
+                    f["normalizer"] = json!({"type": "Replace", "pattern": {"String": ""},
+                        "content": "a".repeat(1 << 20)});
+                }),
+                "TooLarge",
+            ),
+            (
+                "characters for bytes, 60 times",
+                with(|f| {
+                    let byte_level = f["decoder"].clone();
+                    let all = vec![byte_level; 60];
+                    f["pre_tokenizer"] = json!({"type": "Sequence", "pretokenizers": all});
+                }),
+                "TooLarge",
+            ),
+            (
+                "a decoder that doubles a token 40 times",
+                with(|f| {
+                    let double =
+                        json!({"type": "Replace", "pattern": {"String": "a"}, "content": "aa"});
+                    f["decoder"] = json!({"type": "Sequence", "decoders": vec![double; 40]});
+                }),
+                "TooLarge",
+            ),
+            (
                 "unknown component",
                 with(|f| f["pre_tokenizer"] = json!({"type": "Exec"})),
                 "Unsupported",
@@ -532,6 +568,20 @@ fn ids_outside_the_vocabulary() {
             assert!(!tokenizer.is_control(id), "{file} {id}");
         }
     }
+}
+
+/// A vocabulary that leaves ids out has rows for the highest one.
+#[test]
+fn the_highest_id_counts() {
+    let file = changed(&tokenizer_json(), |f| {
+        let vocab = f["model"]["vocab"].as_object_mut().expect("a vocabulary");
+        let last = vocab.values_mut().max_by_key(|id| id.as_u64());
+        *last.expect("it isn't empty") = json!(90_000);
+    });
+    let tokenizer = Tokenizer::from_bytes("tokenizer.json", &file).expect("a valid file");
+    assert_eq!(tokenizer.vocab_size(), 90_001);
+    assert!(tokenizer.decode(&[90_000]).is_ok());
+    assert!(tokenizer.decode(&[89_999]).is_err());
 }
 
 /// Long runs of one character, of spaces, of one line: quadratic time would be minutes for each.

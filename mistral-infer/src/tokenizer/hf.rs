@@ -15,7 +15,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 use super::error::TokenizerError;
-use super::limits::{MAX_TOKEN_BYTES, MAX_VOCABULARY};
+use super::limits::{MAX_GROWTH, MAX_TOKEN_BYTES, MAX_VOCABULARY};
 use super::sentencepiece::SPACE;
 use super::split;
 
@@ -109,7 +109,11 @@ struct ModelOutline {
 }
 
 /// The ids of a vocabulary, checked to be unique and bounded while reading.
-struct VocabOutline(usize);
+struct VocabOutline {
+    tokens: usize,
+    /// One above the highest id.
+    end: usize,
+}
 
 impl<'de> Deserialize<'de> for VocabOutline {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -124,6 +128,7 @@ impl<'de> Deserialize<'de> for VocabOutline {
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<VocabOutline, A::Error> {
                 let mut names: HashSet<Cow<'de, str>> = HashSet::new();
                 let mut ids = HashSet::new();
+                let mut end = 0;
                 while let Some((name, id)) = map.next_entry::<Cow<'de, str>, u32>()? {
                     if id as usize >= MAX_VOCABULARY || name.len() > MAX_TOKEN_BYTES {
                         return Err(serde::de::Error::custom(format_args!(
@@ -132,13 +137,17 @@ impl<'de> Deserialize<'de> for VocabOutline {
                             name.len()
                         )));
                     }
+                    end = end.max(id as usize + 1);
                     if !ids.insert(id) || !names.insert(name) {
                         return Err(serde::de::Error::custom(format_args!(
                             "token id {id} or its name stands twice in the vocabulary"
                         )));
                     }
                 }
-                Ok(VocabOutline(names.len()))
+                Ok(VocabOutline {
+                    tokens: names.len(),
+                    end,
+                })
             }
         }
         deserializer.deserialize_map(Entries)
@@ -201,11 +210,13 @@ impl Hf {
             .map(|token| (token.content.clone(), token.id))
             .collect();
         let decoder = decoder(outline.decoder.as_ref())?;
+        let added = outline.added_tokens.iter().map(|t| t.id as usize + 1);
+        let vocab_size = added.fold(outline.model.vocab.end, usize::max);
         Ok(Self {
             control: control_ids.values().copied().collect(),
             byte_of: byte_alphabet(),
             byte_level: decoder == HfDecoder::ByteLevel,
-            vocab_size: inner.get_vocab_size(true),
+            vocab_size,
             inner,
             decoder,
             control_ids,
@@ -278,7 +289,20 @@ fn check(outline: &Outline) -> Result<(), TokenizerError> {
             return unsupported(field, affix);
         }
     }
-    let tokens = model.vocab.0 + outline.added_tokens.len();
+    check_counts(outline)?;
+    for (field, component) in [
+        ("normalizer", &outline.normalizer),
+        ("pre_tokenizer", &outline.pre_tokenizer),
+        ("decoder", &outline.decoder),
+    ] {
+        check_component(field, component.as_ref())?;
+    }
+    check_growth(outline)
+}
+
+fn check_counts(outline: &Outline) -> Result<(), TokenizerError> {
+    let model = &outline.model;
+    let tokens = model.vocab.tokens + outline.added_tokens.len();
     if tokens > MAX_VOCABULARY {
         return Err(TokenizerError::too_large(
             "number of tokens",
@@ -304,14 +328,55 @@ fn check(outline: &Outline) -> Result<(), TokenizerError> {
             });
         }
     }
-    for (field, component) in [
-        ("normalizer", &outline.normalizer),
-        ("pre_tokenizer", &outline.pre_tokenizer),
-        ("decoder", &outline.decoder),
+    Ok(())
+}
+
+/// Refuses lists of components that would make a text as long as they like.
+fn check_growth(outline: &Outline) -> Result<(), TokenizerError> {
+    let grows = |component: &Option<Value>| component.as_ref().map_or(1, growth);
+    let text = grows(&outline.normalizer).saturating_mul(grows(&outline.pre_tokenizer));
+    for (what, found) in [
+        ("growth of a text", text),
+        ("growth of a decoded token", grows(&outline.decoder)),
     ] {
-        check_component(field, component.as_ref())?;
+        if found > MAX_GROWTH {
+            return Err(TokenizerError::too_large(what, found, MAX_GROWTH));
+        }
     }
     Ok(())
+}
+
+/// How many times longer a component and those inside it may make a text, in bytes, at most.
+fn growth(value: &Value) -> usize {
+    match value {
+        Value::Array(items) => items.iter().map(growth).fold(1, usize::saturating_mul),
+        Value::Object(map) => {
+            let inner = map.values().map(growth).fold(1, usize::saturating_mul);
+            let own = match map.get("type").and_then(Value::as_str) {
+                Some("Replace") => replacement_growth(value),
+                // Unicode 16: no character becomes longer than 11 times its bytes.
+                Some("NFKC" | "NFKD") => 11,
+                Some("NFC" | "NFD" | "Lowercase" | "StripAccents" | "Nmt") => 3,
+                // Accents apart, and spaces around Chinese characters.
+                Some("BertNormalizer") => 6,
+                Some("ByteLevel") => 2,
+                // A space becomes a character, and one more stands in front of each part.
+                Some("Metaspace") => 5,
+                _ => 1,
+            };
+            own.saturating_mul(inner)
+        }
+        _ => 1,
+    }
+}
+
+/// A match becomes the content; what matches nothing at all does so between all characters.
+fn replacement_growth(value: &Value) -> usize {
+    let content = value["content"].as_str().map_or(0, str::len);
+    match value["pattern"]["String"].as_str() {
+        Some(from) if !from.is_empty() => content.div_ceil(from.len()).max(1),
+        _ => content.saturating_add(1),
+    }
 }
 
 /// Walks a component: its types have to be known ones, its regular expressions safe.

@@ -26,5 +26,10 @@ pub const MAX_PATTERN_BYTES: usize = 4096;
 /// are about 40 MB of English), and it keeps positions in 32 bits.
 pub const MAX_TEXT_BYTES: usize = 256 << 20;
 
+/// How many times longer the normalizer and pre-tokenizer of a `tokenizer.json` may make a text,
+/// and its decoder a token. Known files stay below 100 by the same count; a list of replacements
+/// that each double a text would fill any memory.
+pub const MAX_GROWTH: usize = 1024;
+
 /// Steps that one match of a foreign regular expression may take before it is given up.
 pub const MAX_PATTERN_STEPS: usize = 1_000_000;

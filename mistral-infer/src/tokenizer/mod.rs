@@ -350,7 +350,8 @@ impl Tokenizer {
         }
     }
 
-    /// Number of tokens, control tokens included; a model's embedding has at least as many rows.
+    /// One above the highest id, control tokens included: as many rows as a model's embedding has
+    /// at least. A `tokenizer.json` may leave ids below it out.
     #[must_use]
     pub fn vocab_size(&self) -> usize {
         match &self.kind {
