@@ -1,12 +1,10 @@
 //! Running state: every buffer of a session, made once and sized from the spec and the limits.
 
 use mistral_core::model::{AttentionKind, FeedForward, Indexer, MlaSpec, ModelSpec};
-use mistral_kernels::LinearScratch;
-use mistral_kernels::RopeAngles;
 use mistral_kernels::{
-    AttentionScratch, CacheBuffer, CacheType, IndexScratch, Latent, MlaScratch, Selected,
+    AttentionScratch, CacheBuffer, CacheType, ExpertsScratch, IndexScratch, Latent, LinearScratch,
+    MlaScratch, RopeAngles, Routing, Selected,
 };
-use mistral_kernels::{ExpertsScratch, Routing};
 
 use crate::error::InferError;
 
@@ -235,7 +233,7 @@ pub(crate) struct State {
 impl State {
     pub(crate) fn new(spec: &ModelSpec, sizes: Sizes, threads: usize) -> Result<State, InferError> {
         let widths = Widths::new(spec);
-        let bytes = total_bytes(spec, &widths, &sizes)
+        let bytes = total_bytes(spec, &widths, &sizes, threads)
             .ok_or(InferError::OutOfMemory { bytes: usize::MAX })?;
         // A probe: the allocator answers for the whole size before any part is taken.
         Vec::<u8>::new()
@@ -291,7 +289,8 @@ fn element_bytes(kind: CacheType) -> usize {
     if kind == CacheType::F32 { 4 } else { 2 }
 }
 
-fn total_bytes(spec: &ModelSpec, widths: &Widths, sizes: &Sizes) -> Option<usize> {
+/// What a session takes, but for what doesn't grow with its limits.
+fn total_bytes(spec: &ModelSpec, widths: &Widths, sizes: &Sizes, threads: usize) -> Option<usize> {
     let mut cache = 0usize;
     for (i, layer) in spec.layers.iter().enumerate() {
         let row = match &spec.attention {
@@ -313,8 +312,15 @@ fn total_bytes(spec: &ModelSpec, widths: &Widths, sizes: &Sizes) -> Option<usize
         cache = cache.checked_add(size)?.checked_add(keys)?;
     }
     let mut floats = widths.floats(spec).checked_mul(sizes.tokens)?;
+    if let Some(indexer) = &spec.indexer {
+        let chosen = indexer.topk.min(sizes.seq_len).checked_mul(sizes.tokens)?;
+        let chosen = chosen.checked_mul(sizes.sequences)?;
+        let scores = sizes.seq_len.checked_mul(2)?.checked_mul(threads)?;
+        floats = floats.checked_add(chosen)?.checked_add(scores)?;
+    }
     if let Some(moe) = &spec.moe {
-        let row = 2usize.checked_mul(spec.dim.checked_add(moe.expert_hidden_dim)?)?;
+        // Outputs and inner values, and once more the wider of both where they are packed.
+        let row = 3usize.checked_mul(spec.dim.checked_add(moe.expert_hidden_dim)?)?;
         let rows = sizes.tokens.checked_mul(moe.num_experts_per_tok)?;
         floats = floats.checked_add(row.checked_mul(rows)?)?;
     }
