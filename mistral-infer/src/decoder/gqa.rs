@@ -49,6 +49,23 @@ pub(super) fn run(
             original_max_position_embeddings,
         )?;
     }
+    attend(pass, i, state)?;
+    let (b, s) = (&mut state.buffers, &mut state.scratch);
+    let attended = &b.attended[..t * heads * d];
+    linear(
+        cpu,
+        &weights.wo.matrix()?,
+        attended,
+        &mut b.out[..t * spec.dim],
+        &mut s.linear,
+    )
+}
+
+/// Appends each sequence's new keys and values to its cache, and attends over it.
+fn attend(pass: &Pass<'_>, i: usize, state: &mut State) -> Result<(), KernelError> {
+    let spec = pass.spec;
+    let (heads, kv_heads, d) = (spec.n_heads, spec.n_kv_heads(), spec.head_dim());
+    let (b, s) = (&mut state.buffers, &mut state.scratch);
     let params = Attention {
         n_heads: heads,
         scale: spec.softmax_scale as f32,
@@ -68,37 +85,15 @@ pub(super) fn run(
             capacity: *capacity,
             width: d,
         };
-        append(
-            &shape,
-            keys.data_mut(),
-            span.first_position,
-            span.of(&b.k, kv_heads * d),
-        )?;
-        append(
-            &shape,
-            values.data_mut(),
-            span.first_position,
-            span.of(&b.v, kv_heads * d),
-        )?;
+        for (side, new) in [(&mut *keys, &b.k), (&mut *values, &b.v)] {
+            let new = span.of(new, kv_heads * d);
+            append(&shape, side.data_mut(), span.first_position, new)?;
+        }
         let cache = KvCache::new((kv_heads, *capacity), (d, d), keys.data(), values.data())?;
         let out = span.of_mut(&mut b.attended, heads * d);
         let q = span.of(&b.q, heads * d);
-        attention(
-            cpu,
-            &params,
-            q,
-            span.first_position,
-            &cache,
-            out,
-            &mut s.attention,
-        )?;
+        let first = span.first_position;
+        attention(pass.cpu, &params, q, first, &cache, out, &mut s.attention)?;
     }
-    let attended = &b.attended[..t * heads * d];
-    linear(
-        cpu,
-        &weights.wo.matrix()?,
-        attended,
-        &mut b.out[..t * spec.dim],
-        &mut s.linear,
-    )
+    Ok(())
 }

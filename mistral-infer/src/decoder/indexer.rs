@@ -1,6 +1,7 @@
 //! The indexer of sparse attention: chooses the positions that this layer's queries, and those of
 //! the layers that share its choice, may attend to.
 
+use mistral_core::model::IndexerSpec;
 use mistral_kernels::{
     CacheShape, Indexer, KernelError, append, index_topk, layer_norm, linear, linear_many, rope,
     scale_ssmax,
@@ -23,17 +24,68 @@ pub(super) fn run(
     state: &mut State,
     observer: &mut dyn Observer,
 ) -> Result<(), KernelError> {
-    let (cpu, spec, t) = (pass.cpu, pass.spec, pass.tokens);
-    let Some(x) = &spec.indexer else {
+    let Some(x) = &pass.spec.indexer else {
         return Ok(());
     };
+    project(pass, i, x, weights, state)?;
     let (heads, d) = (x.n_heads, x.head_dim);
-    let (b, s) = (&mut state.buffers, &mut state.scratch);
+    let (b, s) = (&state.buffers, &mut state.scratch);
     let Some(scratch) = &mut s.index else {
         return Ok(());
     };
-    let h = &b.h[..t * spec.dim];
+    let params = Indexer {
+        n_heads: heads,
+        head_dim: d,
+        topk: x.topk,
+    };
+    for span in pass.spans {
+        let sequence = &mut state.sequences[span.sequence];
+        let keys = &mut sequence.indexer_keys[i];
+        let shape = CacheShape {
+            heads: 1,
+            capacity: state.sizes.seq_len,
+            width: d,
+        };
+        append(
+            &shape,
+            keys.data_mut(),
+            span.first_position,
+            span.of(&b.index_k_normed, d),
+        )?;
+        let (q, w) = (
+            span.of(&b.index_q, heads * d),
+            span.of(&b.index_weights, heads),
+        );
+        let chosen = &mut sequence.selected;
+        index_topk(
+            pass.cpu,
+            &params,
+            q,
+            w,
+            span.first_position,
+            keys.data(),
+            chosen,
+            scratch,
+        )?;
+        for row in 0..span.len {
+            observer.selected(i, span.sequence, span.first_position + row, chosen.row(row));
+        }
+    }
+    Ok(())
+}
 
+/// Queries, their weights and keys, normed, scaled and rotated, of the batch's tokens.
+fn project(
+    pass: &Pass<'_>,
+    i: usize,
+    x: &IndexerSpec,
+    weights: &IndexerWeights,
+    state: &mut State,
+) -> Result<(), KernelError> {
+    let (cpu, spec, t) = (pass.cpu, pass.spec, pass.tokens);
+    let (heads, d) = (x.n_heads, x.head_dim);
+    let (b, s) = (&mut state.buffers, &mut state.scratch);
+    let h = &b.h[..t * spec.dim];
     let normed = &mut b.out[..t * spec.dim];
     layer_norm(
         cpu,
@@ -67,45 +119,6 @@ pub(super) fn run(
     if spec.layers[i].rope {
         rope(cpu, &rope_of(spec, heads, d, 0), q, &s.angles)?;
         rope(cpu, &rope_of(spec, 1, d, 0), k, &s.angles)?;
-    }
-
-    let params = Indexer {
-        n_heads: heads,
-        head_dim: d,
-        topk: x.topk,
-    };
-    for span in pass.spans {
-        let sequence = &mut state.sequences[span.sequence];
-        let keys = &mut sequence.indexer_keys[i];
-        let shape = CacheShape {
-            heads: 1,
-            capacity: state.sizes.seq_len,
-            width: d,
-        };
-        append(
-            &shape,
-            keys.data_mut(),
-            span.first_position,
-            span.of(&b.index_k_normed, d),
-        )?;
-        let (q, w) = (
-            span.of(&b.index_q, heads * d),
-            span.of(&b.index_weights, heads),
-        );
-        let chosen = &mut sequence.selected;
-        index_topk(
-            cpu,
-            &params,
-            q,
-            w,
-            span.first_position,
-            keys.data(),
-            chosen,
-            scratch,
-        )?;
-        for row in 0..span.len {
-            observer.selected(i, span.sequence, span.first_position + row, chosen.row(row));
-        }
     }
     Ok(())
 }
