@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use mistral_examples::{
-    BenchLine, Options, Outcome, UsageError, peak_rss_bytes, print_line, run, today,
+    BenchLine, Options, Outcome, UsageError, machine, peak_rss_bytes, print_line, run, today,
 };
 use mistral_infer::{LoadOptions, MeasureOptions, Model, Provenance, measure};
 
@@ -38,11 +38,17 @@ fn main() -> ExitCode {
         let provenance = Provenance {
             command: std::env::args().collect::<Vec<_>>().join(" "),
             date: today(),
-            device: std::env::consts::ARCH.to_owned(),
+            device: machine(),
             model: path.to_owned(),
             load_ms: Some(start.elapsed().as_secs_f64() * 1e3),
             peak_rss_bytes: || Some(peak_rss_bytes()),
         };
+        eprintln!(
+            "{}, {} of them used, {} kernels",
+            provenance.device,
+            model.cpu().threads(),
+            model.cpu().isa().name()
+        );
         let report = measure(&model, &options, &provenance, &mut |repeat| {
             eprintln!("run {repeat} of {}", options.repeat);
         })?;

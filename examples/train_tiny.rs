@@ -14,22 +14,22 @@
 
 mod train;
 
+use std::error::Error;
 use std::process::ExitCode;
 
+use mistral_examples::Outcome;
+use train::options::{NAMES, Options};
+
+/// What follows the program's name.
+const USAGE: &str = "TEXT.txt [--out DIR] [--work DIR] [--steps N] [--seed S] [--dim N] \
+    [--layers N] [--expert-hidden N] [--vocab N] [--seq N] [--batch N] [--lr X] [--weight-decay X] \
+    [--aux X] [--dropout X] [--eval-every N] [--until STEP] [--stop-after SECONDS]";
+
 fn main() -> ExitCode {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let options = match train::options::Options::parse(&arguments) {
-        Ok(options) => options,
-        Err(message) => {
-            eprintln!("train_tiny: {message}");
-            return ExitCode::from(2);
-        }
-    };
-    match train::run(&options, &arguments) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("train_tiny: {error}");
-            ExitCode::from(2)
-        }
-    }
+    mistral_examples::run(USAGE, &NAMES, |arguments| {
+        let words: Vec<String> = std::env::args().skip(1).collect();
+        let options = Options::read(arguments)?;
+        train::run(&options, &words).map_err(|e| -> Box<dyn Error> { e })?;
+        Ok(Outcome::Good)
+    })
 }

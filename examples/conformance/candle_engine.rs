@@ -4,7 +4,7 @@ use std::error::Error;
 
 use candle_core::{DType, Device, Tensor};
 use mistral_core::model::ModelSpec;
-use mistral_infer::candle::Decoder;
+use mistral_infer::candle::{Decoder, load};
 use mistral_infer::weights::Checkpoint;
 
 use crate::engine::{Engine, Trace};
@@ -21,13 +21,7 @@ impl CandleEngine {
         checkpoint: &Checkpoint,
     ) -> Result<CandleEngine, Box<dyn Error>> {
         checkpoint.check(spec)?;
-        let parameter = |name: &str, shape: &[usize]| {
-            let tensor = checkpoint
-                .tensor(name, shape)
-                .map_err(candle_core::Error::wrap)?;
-            Tensor::from_vec(tensor.to_f32(), shape, &Device::Cpu)
-        };
-        let decoder = Decoder::new(spec, &parameter)?;
+        let decoder = load(spec, checkpoint, DType::F32, &Device::Cpu)?;
         Ok(CandleEngine { decoder })
     }
 }

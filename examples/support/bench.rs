@@ -1,5 +1,6 @@
 //! The line that a program measuring a whole model prints, and what it is made of.
 
+use mistral_core::hardware::Hardware;
 use serde::{Deserialize, Serialize};
 
 /// Figures of one model on one machine; medians over the repeats.
@@ -43,6 +44,13 @@ pub fn peak_rss_bytes() -> u64 {
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
     let kib = line.and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok());
     kib.unwrap_or(0) * 1024
+}
+
+/// The processor of this machine and its threads, such as `AMD EPYC 9654 (8 threads)`.
+#[must_use]
+pub fn machine() -> String {
+    let cpu = Hardware::detect().cpu;
+    format!("{} ({} threads)", cpu.model, cpu.threads)
 }
 
 #[cfg(test)]

@@ -163,30 +163,47 @@ fn sentence(r: &Reason) -> String {
             f("weights_gb"),
             f("kv_cache_gb")
         ),
-        "meets_ttft" => format!(
-            "first token in {} ms of {} allowed{}",
-            f("predicted_ms"),
-            f("limit_ms"),
-            risk(r)
-        ),
-        "meets_tpot" => format!(
-            "a token each {} ms of {} allowed{}",
-            f("predicted_ms"),
-            f("limit_ms"),
-            risk(r)
-        ),
+        "meets_ttft" => format!("first token in {}", kept(r)),
+        "meets_tpot" => format!("a token each {}", kept(r)),
         "quality_for_task" => format!(
             "quality for {} from {} (MMLU {})",
             f("task"),
             f("basis"),
             f("mmlu")
         ),
+        "latency_not_predicted" => "how fast the API answers is not predicted".to_owned(),
+        "licence" => format!("licence {}", f("licence")),
+        "longevity" if r.facts.contains_key("replacement") => {
+            let (status, next) = (f("status"), f("replacement"));
+            format!("{status} at the API; Mistral names {next} instead")
+        }
+        "longevity" => format!("{} at the API", f("status")),
+        "needs_gguf_conversion" => "needs a GGUF file, converted or from the community".to_owned(),
+        "dimensions_unverified" => "its dimensions are not confirmed by a document".to_owned(),
+        rule => money(r).unwrap_or_else(|| {
+            let facts = r.facts.iter();
+            let facts: Vec<String> = facts
+                .map(|(k, v)| format!("{k} {}", show(Some(v))))
+                .collect();
+            format!("{}: {}", rule.replace('_', " "), facts.join(", "))
+        }),
+    }
+}
+
+/// A reason about money in words.
+fn money(r: &Reason) -> Option<String> {
+    let f = |name: &str| show(r.facts.get(name));
+    Some(match r.rule.as_str() {
         "within_budget" if r.facts.contains_key("limit_usd_per_month") => format!(
             "costs {} of {} $/month",
             f("predicted_usd_per_month"),
             f("limit_usd_per_month")
         ),
-        "latency_not_predicted" => "how fast the API answers is not predicted".to_owned(),
+        "within_budget" => format!(
+            "costs {} of {} $ a million tokens",
+            f("predicted_usd_per_mtok"),
+            f("limit_usd_per_mtok")
+        ),
         "api_price" => format!(
             "{} million tokens a month at {} $ in and {} $ out a million",
             f("mtok_per_month"),
@@ -204,31 +221,20 @@ fn sentence(r: &Reason) -> String {
             f("watts_per_device"),
             f("usd_per_kwh")
         ),
-        "licence" => format!("licence {}", f("licence")),
-        "longevity" if r.facts.contains_key("replacement") => {
-            format!(
-                "{} at the API; Mistral names {} instead",
-                f("status"),
-                f("replacement")
-            )
-        }
-        "longevity" => format!("{} at the API", f("status")),
-        "needs_gguf_conversion" => "needs a GGUF file, converted or from the community".to_owned(),
-        "dimensions_unverified" => "its dimensions are not confirmed by a document".to_owned(),
-        rule => {
-            let facts: Vec<String> = r
-                .facts
-                .iter()
-                .map(|(k, v)| format!("{k} {}", show(Some(v))))
-                .collect();
-            format!("{}: {}", rule.replace('_', " "), facts.join(", "))
-        }
-    }
+        _ => return None,
+    })
 }
 
-fn risk(r: &Reason) -> &'static str {
-    match r.facts.get("safe") {
+/// A time, its limit, and whether its interval ends beyond it.
+fn kept(r: &Reason) -> String {
+    let f = |name: &str| show(r.facts.get(name));
+    let risk = match r.facts.get("safe") {
         Some(Fact::Bool(false)) => ", likely but not safe",
         _ => "",
-    }
+    };
+    format!(
+        "{} ms of {} allowed{risk}",
+        f("predicted_ms"),
+        f("limit_ms")
+    )
 }

@@ -5,8 +5,9 @@ mod train;
 
 use std::path::Path;
 
+use mistral_examples::{Arguments, UsageError};
 use mistral_infer::weights::{Checkpoint, WeightStorage};
-use train::options::Options;
+use train::options::{NAMES, Options};
 
 /// Speeches of few words, enough for a few batches.
 fn text() -> String {
@@ -28,6 +29,10 @@ fn text() -> String {
     text
 }
 
+fn options(words: &[String]) -> Result<Options, UsageError> {
+    Options::read(&Arguments::parse(words.iter().cloned(), &NAMES)?)
+}
+
 fn run(folder: &Path, name: &str, more: &[&str]) -> Vec<u8> {
     let (out, work) = (folder.join(name), folder.join(format!("{name}.work")));
     let mut arguments = vec![folder.join("text.txt").display().to_string()];
@@ -37,7 +42,7 @@ fn run(folder: &Path, name: &str, more: &[&str]) -> Vec<u8> {
     let small = "--dim 16 --layers 1 --expert-hidden 8 --vocab 300 --seq 16 --batch 2 --steps 6 --eval-every 2";
     arguments.extend(small.split(' ').map(str::to_owned));
     arguments.extend(more.iter().map(|s| (*s).to_owned()));
-    let options = Options::parse(&arguments).expect("valid arguments");
+    let options = options(&arguments).expect("valid arguments");
     train::run(&options, &arguments).expect("a run");
     std::fs::read(out.join("model.safetensors")).expect("a model")
 }
@@ -84,9 +89,9 @@ fn a_continued_run_equals_a_whole_one_and_its_files_load() {
 #[test]
 fn unsuitable_arguments_are_refused() {
     let refused = [
-        ("", "expected the path of a text"),
-        ("text --steps", "--steps needs a value"),
-        ("text --steps many", "--steps: expected a number"),
+        ("", "TEXT.txt is missing"),
+        ("text --steps", "--steps wants a value"),
+        ("text --steps many", "--steps \"many\" is no usize"),
         ("text --steps 0", "--steps must be at least 1"),
         ("text --dim 12", "--dim must be a multiple of 8"),
         ("text --dropout 1", "--dropout must be at least 0"),
@@ -95,7 +100,7 @@ fn unsuitable_arguments_are_refused() {
     ];
     for (line, expected) in refused {
         let arguments: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
-        let message = Options::parse(&arguments).expect_err(line);
+        let message = options(&arguments).expect_err(line).to_string();
         assert!(message.contains(expected), "{line}: {message}");
     }
 }

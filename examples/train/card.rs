@@ -98,7 +98,7 @@ the lowest loss on the held-out text, evaluated every {every} steps: step {best_
 ![Loss over the steps](loss.svg)
 ",
         arguments = shown(run.arguments),
-        machine = machine(),
+        machine = mistral_examples::machine(),
         date = mistral_examples::today(),
         minutes = progress.seconds / 60.0,
         steps = progress.step,
@@ -189,15 +189,4 @@ fn shown(arguments: &[String]) -> String {
         }
     }
     shown.join(" ")
-}
-
-/// Processor and its threads.
-fn machine() -> String {
-    let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let name = info
-        .lines()
-        .find_map(|l| l.strip_prefix("model name")?.split_once(": "));
-    let name = name.map_or("an unnamed processor", |(_, name)| name.trim());
-    let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    format!("{name} ({threads} threads)")
 }

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use mistral_examples::{Arguments, UsageError};
+
 /// Arguments of one training run.
 #[derive(Debug, Clone)]
 pub(crate) struct Options {
@@ -27,63 +29,59 @@ pub(crate) struct Options {
     pub(crate) stop_after: Option<u64>,
 }
 
+/// The names that a command line may have.
+pub(crate) const NAMES: mistral_examples::Options<'static> = mistral_examples::Options {
+    valued: &[
+        "out",
+        "work",
+        "steps",
+        "seed",
+        "dim",
+        "layers",
+        "expert-hidden",
+        "vocab",
+        "seq",
+        "batch",
+        "lr",
+        "weight-decay",
+        "dropout",
+        "aux",
+        "eval-every",
+        "until",
+        "stop-after",
+    ],
+    switches: &[],
+    max_positional: 1,
+};
+
 impl Options {
     /// The settings of the model in `assets/`, changed by `arguments`.
-    pub(crate) fn parse(arguments: &[String]) -> Result<Self, String> {
-        let mut options = Self {
-            text: PathBuf::new(),
-            out: PathBuf::from("assets/tiny-mixtral"),
-            work: PathBuf::from("target/train-tiny"),
-            steps: 3000,
-            seed: 1,
-            dim: 128,
-            layers: 4,
-            expert_hidden: 64,
-            vocab: 1024,
-            seq: 256,
-            batch: 8,
-            lr: 3e-3,
-            weight_decay: 0.1,
-            aux: 0.02,
-            dropout: 0.0,
-            eval_every: 200,
-            until: usize::MAX,
-            stop_after: None,
+    pub(crate) fn read(arguments: &Arguments) -> Result<Self, UsageError> {
+        let path = |name, default: &str| PathBuf::from(arguments.text(name).unwrap_or(default));
+        let options = Self {
+            text: PathBuf::from(arguments.required(0, "TEXT.txt")?),
+            out: path("out", "assets/tiny-mixtral"),
+            work: path("work", "target/train-tiny"),
+            steps: arguments.value("steps", 3000)?,
+            seed: arguments.value("seed", 1)?,
+            dim: arguments.value("dim", 128)?,
+            layers: arguments.value("layers", 4)?,
+            expert_hidden: arguments.value("expert-hidden", 64)?,
+            vocab: arguments.value("vocab", 1024)?,
+            seq: arguments.value("seq", 256)?,
+            batch: arguments.value("batch", 8)?,
+            lr: arguments.value("lr", 3e-3)?,
+            weight_decay: arguments.value("weight-decay", 0.1)?,
+            aux: arguments.value("aux", 0.02)?,
+            dropout: arguments.value("dropout", 0.0)?,
+            eval_every: arguments.value("eval-every", 200)?,
+            until: arguments.value("until", usize::MAX)?,
+            stop_after: match arguments.text("stop-after") {
+                Some(_) => Some(arguments.value("stop-after", 0)?),
+                None => None,
+            },
         };
-        let mut rest = arguments.iter();
-        while let Some(argument) = rest.next() {
-            let Some(name) = argument.strip_prefix("--") else {
-                options.text = PathBuf::from(argument);
-                continue;
-            };
-            let value = rest
-                .next()
-                .ok_or_else(|| format!("--{name} needs a value"))?;
-            match name {
-                "out" => options.out = PathBuf::from(value),
-                "work" => options.work = PathBuf::from(value),
-                "steps" => options.steps = number(name, value)?,
-                "seed" => options.seed = number(name, value)?,
-                "dim" => options.dim = number(name, value)?,
-                "layers" => options.layers = number(name, value)?,
-                "expert-hidden" => options.expert_hidden = number(name, value)?,
-                "vocab" => options.vocab = number(name, value)?,
-                "seq" => options.seq = number(name, value)?,
-                "batch" => options.batch = number(name, value)?,
-                "lr" => options.lr = number(name, value)?,
-                "weight-decay" => options.weight_decay = number(name, value)?,
-                "dropout" => options.dropout = number(name, value)?,
-                "aux" => options.aux = number(name, value)?,
-                "eval-every" => options.eval_every = number(name, value)?,
-                "until" => options.until = number(name, value)?,
-                "stop-after" => options.stop_after = Some(number(name, value)?),
-                _ => return Err(format!("unknown option --{name}")),
-            }
-        }
-        if options.text.as_os_str().is_empty() {
-            return Err("expected the path of a text".to_owned());
-        }
-        options.check()?;
+        options.check().map_err(UsageError)?;
         Ok(options)
     }
 
@@ -114,10 +112,4 @@ impl Options {
         }
         Ok(())
     }
-}
-
-fn number<T: std::str::FromStr>(name: &str, value: &str) -> Result<T, String> {
-    value
-        .parse()
-        .map_err(|_| format!("--{name}: expected a number, found {value:?}"))
 }
