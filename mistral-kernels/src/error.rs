@@ -235,6 +235,22 @@ pub(crate) fn check_rows(
     }
 }
 
+/// Checks what a scratch was made for: rows of what, how much is needed, and how much it holds.
+pub(crate) fn check_room(
+    op: &'static str,
+    rows: &[(&'static str, usize, usize)],
+) -> Result<(), KernelError> {
+    match rows.iter().find(|(_, needed, held)| needed > held) {
+        None => Ok(()),
+        Some(&(what, needed, capacity)) => Err(KernelError::Scratch {
+            op,
+            what,
+            needed,
+            capacity,
+        }),
+    }
+}
+
 /// The position behind the last of `count` from `first` on, refusing what doesn't fit a `usize`.
 pub(crate) fn checked_end(
     op: &'static str,

@@ -8,7 +8,7 @@
 use super::cache::CacheData;
 use super::selected::Selected;
 use crate::cpu::SharedMut;
-use crate::error::{check_len, check_rows, checked_end, checked_product};
+use crate::error::{check_len, check_room, check_rows, checked_end, checked_product};
 use crate::linear::dots;
 use crate::simd::{Element, Kernel, Simd, dispatch};
 use crate::{Cpu, KernelError};
@@ -223,18 +223,9 @@ fn check(
             capacity,
         });
     }
-    for (what, needed, held) in [
+    let room = [
         ("positions", positions, scratch.capacity),
         ("threads", cpu.threads(), scratch.threads),
-    ] {
-        if needed > held {
-            return Err(KernelError::Scratch {
-                op,
-                what,
-                needed,
-                capacity: held,
-            });
-        }
-    }
-    Ok(t)
+    ];
+    check_room(op, &room).map(|()| t)
 }

@@ -9,7 +9,7 @@
 )]
 
 use crate::cpu::SharedMut;
-use crate::error::{check_len, check_rows};
+use crate::error::{check_len, check_room, check_rows};
 use crate::linear::{
     Buffers, Mode, Out, OutRows, Product, Rows, Words, pack_rows, packed_tile, run, tile_cols,
 };
@@ -279,20 +279,11 @@ fn check_scratch(
     scratch: &MlaScratch,
 ) -> Result<(), KernelError> {
     let made = &scratch.latent;
-    for (what, needed, capacity) in [
+    let room = [
         ("threads", cpu.threads(), scratch.threads),
         ("heads", latent.n_heads, made.n_heads),
         ("elements of a query", latent.nope, made.nope),
         ("elements of a latent", latent.kv_lora, made.kv_lora),
-    ] {
-        if needed > capacity {
-            return Err(KernelError::Scratch {
-                op,
-                what,
-                needed,
-                capacity,
-            });
-        }
-    }
-    Ok(())
+    ];
+    check_room(op, &room)
 }

@@ -14,7 +14,7 @@ pub use selected::Selected;
 
 use plan::Call;
 
-use crate::error::{check_len, check_rows, checked_end};
+use crate::error::{check_len, check_room, check_rows, checked_end};
 use crate::{Cpu, KernelError};
 
 /// Parameters of an attention.
@@ -173,20 +173,12 @@ fn check(
         return Err(KernelError::Scale { op, found });
     }
     let (threads, d, dv) = scratch.buffers.capacity();
-    for (what, needed, capacity) in [
+    let room = [
         ("threads", cpu.threads(), threads),
         ("elements of a key", cache.d(), d),
         ("elements of a value", cache.dv(), dv),
-    ] {
-        if needed > capacity {
-            return Err(KernelError::Scratch {
-                op,
-                what,
-                needed,
-                capacity,
-            });
-        }
-    }
+    ];
+    check_room(op, &room)?;
     let t = check_rows(op, "q", q.len(), heads * cache.d())?;
     check_len(op, "out", out.len(), t * heads * cache.dv())?;
     let end = checked_end(op, first_position, t)?;

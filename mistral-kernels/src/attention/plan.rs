@@ -254,18 +254,15 @@ impl<'a> Plan<'a> {
                 totals: &mut totals,
             },
         );
-        let dv = values.width;
         if self.parts == 1 {
-            for (r, row) in rows.enumerate() {
-                let at = queries.at(row) * dv;
+            let sums = memory.sums.chunks_exact(wide).zip(&totals);
+            for (row, (sums, &total)) in rows.zip(sums) {
+                let at = queries.at(row) * values.width;
                 // SAFETY: each row belongs to one block.
-                let out = unsafe { sinks.out.slice(at..at + dv) };
-                let scale = if totals[r] == 0.0 {
-                    0.0
-                } else {
-                    1.0 / totals[r]
-                };
-                for (o, v) in out.iter_mut().zip(&memory.sums[r * wide..]) {
+                let out = unsafe { sinks.out.slice(at..at + values.width) };
+                // A row that sees nothing stays zero.
+                let scale = if total == 0.0 { 0.0 } else { 1.0 / total };
+                for (o, v) in out.iter_mut().zip(sums) {
                     *o = v * scale;
                 }
             }

@@ -13,7 +13,7 @@ pub(crate) use product::{Buffers, OutRows, Product, Rows, run};
 pub(crate) use tile::{Mode, Out, packed_tile, row_tile, split, tile_cols};
 
 use crate::cpu::SharedMut;
-use crate::error::{check_len, check_rows};
+use crate::error::{check_len, check_room, check_rows};
 use crate::{Cpu, KernelError, Matrix};
 
 /// Tokens that are packed at once: enough to hide the packing of the weights, few enough for
@@ -133,19 +133,12 @@ fn check(
         }
         tokens = check_rows(op, "x", x.len(), cols)?;
         check_len(op, "y", y.len(), tokens * w.rows())?;
-        for (what, needed, capacity) in [
+        let threads = scratch.buffers.threads();
+        let room = [
             ("columns", cols, scratch.max_cols),
-            ("threads", cpu.threads(), scratch.buffers.threads()),
-        ] {
-            if needed > capacity {
-                return Err(KernelError::Scratch {
-                    op,
-                    what,
-                    needed,
-                    capacity,
-                });
-            }
-        }
+            ("threads", cpu.threads(), threads),
+        ];
+        check_room(op, &room)?;
     }
     Ok(tokens)
 }

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::Routing;
 use crate::cpu::SharedMut;
-use crate::error::{check_len, check_rows};
+use crate::error::{check_len, check_room, check_rows};
 use crate::linear::{Buffers, OutRows, Product, Rows, run};
 use crate::simd::row::{self, Binary};
 use crate::simd::{Kernel, Simd, dispatch};
@@ -118,19 +118,11 @@ pub fn experts(
         }
     };
     let brings_input = |i: usize| i.is_multiple_of(2);
-    run(
-        cpu,
-        2 * active,
-        &product,
-        &brings_input,
-        &mut scratch.products,
-    );
-    swiglu_in_place(
-        cpu,
-        &mut scratch.gate[..rows * hidden],
-        &scratch.up[..rows * hidden],
-    );
-    let inner = &scratch.gate;
+    let buffers = &mut scratch.products;
+    run(cpu, 2 * active, &product, &brings_input, buffers);
+    let inner = &mut scratch.gate[..rows * hidden];
+    swiglu_in_place(cpu, inner, &scratch.up[..rows * hidden]);
+    let inner = &*inner;
     let out = SharedMut::new(&mut scratch.y[..rows * dim]);
     let product = |i: usize| {
         let (e, range) = groups.active(i);
@@ -141,7 +133,7 @@ pub fn experts(
             y: OutRows::new(out, range.start * dim, dim, (range.len(), dim)),
         }
     };
-    run(cpu, active, &product, &|_| true, &mut scratch.products);
+    run(cpu, active, &product, &|_| true, buffers);
     combine(cpu, routing, groups, &scratch.y, dim, y);
     Ok(())
 }
@@ -274,23 +266,13 @@ fn check(
     let t = check_rows(op, "x", x.len(), scratch.dim)?;
     check_len(op, "y", y.len(), x.len())?;
     check_len(op, "routing (tokens)", routing.tokens(), t)?;
-    for (what, needed, capacity) in [
-        (
-            "rows (tokens times experts a token)",
-            t * k,
-            scratch.max_rows,
-        ),
-        ("threads", cpu.threads(), scratch.products.threads()),
-    ] {
-        if needed > capacity {
-            return Err(KernelError::Scratch {
-                op,
-                what,
-                needed,
-                capacity,
-            });
-        }
-    }
+    let rows = "rows (tokens times experts a token)";
+    let threads = scratch.products.threads();
+    let room = [
+        (rows, t * k, scratch.max_rows),
+        ("threads", cpu.threads(), threads),
+    ];
+    check_room(op, &room)?;
     for (slot, &id) in routing.experts().iter().enumerate() {
         if id as usize >= count {
             return Err(KernelError::UnknownExpert {
