@@ -6,11 +6,11 @@
 use std::hint::black_box;
 use std::time::Instant;
 
-use mistral_kernels::testkit::values::{Weights, uniform};
+use mistral_kernels::testkit::values::{Weights, blocks, uniform};
 use mistral_kernels::{
-    Attention, AttentionScratch, CacheBuffer, CacheType, Cpu, ExpertWeights, Experts,
-    ExpertsScratch, Isa, KvCache, LinearScratch, Matrix, Router, Routing, attention, experts,
-    linear, route,
+    Attention, AttentionScratch, BLOCK_FORMATS, Blocks, CacheBuffer, CacheType, Cpu, ExpertWeights,
+    Experts, ExpertsScratch, Isa, KvCache, LinearScratch, Matrix, Router, Routing, WeightData,
+    attention, experts, linear, route,
 };
 
 struct Bench {
@@ -51,6 +51,7 @@ fn main() {
             continue;
         };
         bench.linear(&cpu);
+        bench.blocks(&cpu);
         bench.attention(&cpu);
         bench.experts(&cpu);
     }
@@ -58,7 +59,7 @@ fn main() {
 
 impl Bench {
     fn plain_read(&self) -> f64 {
-        let data = vec![1u64; 64 << 20 >> 3];
+        let data = vec![1u64; 256 << 20 >> 3];
         let mut best = 0.0f64;
         for _ in 0..12 {
             let start = Instant::now();
@@ -122,6 +123,37 @@ impl Bench {
                         linear(cpu, &w, &x, &mut y, &mut scratch).expect("the shapes fit");
                     });
                 }
+            }
+        }
+    }
+
+    /// Weights in blocks: more than caches hold for few tokens, a layer's for many.
+    fn blocks(&self, cpu: &Cpu) {
+        for format in BLOCK_FORMATS {
+            for (t, rows) in [1, 2, 4, 8, 16].map(|t| (t, 32768)).into_iter().chain([
+                (64, 4096),
+                (128, 4096),
+                (512, 4096),
+            ]) {
+                let cols = 4096;
+                let id = format!(
+                    "linear/{}/t{t}_n{rows}_k{cols}/{}",
+                    format.name(),
+                    cpu.isa()
+                );
+                if !id.contains(&self.filter) {
+                    continue;
+                }
+                let bytes = blocks(1, format, rows * cols);
+                let data = WeightData::Blocks(Blocks::new(format, &bytes).expect("whole blocks"));
+                let w = Matrix::new(rows, cols, data).expect("the length fits");
+                let x = uniform(2, t * cols, 1.0);
+                let mut y = vec![0.0; t * rows];
+                let mut scratch = LinearScratch::new(cpu.threads(), t, cols);
+                let operations = 2.0 * (t * rows * cols) as f64;
+                self.run(&id, operations, bytes.len() as f64, || {
+                    linear(cpu, &w, &x, &mut y, &mut scratch).expect("the shapes fit");
+                });
             }
         }
     }

@@ -24,6 +24,7 @@
 //! ```
 
 mod attention;
+mod bytes;
 #[cfg(feature = "candle")]
 pub mod candle;
 mod cpu;

@@ -56,7 +56,8 @@ impl MlaScratch {
             threads,
             latent: *latent,
             q: vec![0.0; threads * TILE_ROWS * latent.nope],
-            values: Buffers::new(threads, CHUNK * latent.n_heads, latent.kv_lora),
+            // Weights are floats here: no activations are quantised.
+            values: Buffers::new(threads, (CHUNK * latent.n_heads, 0), latent.kv_lora),
         }
     }
 }

@@ -12,6 +12,8 @@ pub enum Isa {
     Avx2,
     /// AVX-512 F, BW, DQ and VL (x86-64-v4).
     Avx512,
+    /// The same with integer dot products (VNNI), for quantised weights.
+    Avx512Vnni,
     /// The same with bf16 dot products, for bf16 weights and many tokens. Chosen on AMD's
     /// processors, where they do twice the work of f32 products; on Intel's they do half of it.
     Avx512Bf16,
@@ -56,7 +58,13 @@ impl std::fmt::Display for Isa {
 
 impl Isa {
     /// Every set, slowest first.
-    pub const ALL: [Self; 4] = [Self::Portable, Self::Avx2, Self::Avx512, Self::Avx512Bf16];
+    pub const ALL: [Self; 5] = [
+        Self::Portable,
+        Self::Avx2,
+        Self::Avx512,
+        Self::Avx512Vnni,
+        Self::Avx512Bf16,
+    ];
 
     /// Lower-case name, as kernels and bench ids carry it.
     #[must_use]
@@ -65,6 +73,7 @@ impl Isa {
             Self::Portable => "portable",
             Self::Avx2 => "avx2",
             Self::Avx512 => "avx512",
+            Self::Avx512Vnni => "avx512vnni",
             Self::Avx512Bf16 => "avx512bf16",
         }
     }
@@ -99,6 +108,7 @@ impl Isa {
             (Self::Avx512, "avx512bw", has!("avx512bw")),
             (Self::Avx512, "avx512dq", has!("avx512dq")),
             (Self::Avx512, "avx512vl", has!("avx512vl")),
+            (Self::Avx512Vnni, "avx512vnni", has!("avx512vnni")),
             (Self::Avx512Bf16, "avx512bf16", has!("avx512bf16")),
         ];
         found

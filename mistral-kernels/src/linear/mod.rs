@@ -9,6 +9,7 @@ mod tile;
 
 pub(crate) use dot::dots;
 pub(crate) use pack::{Words, panel, rows as pack_rows};
+use product::FEW;
 pub(crate) use product::{Buffers, OutRows, Product, Rows, run};
 pub(crate) use tile::{Mode, Out, packed_tile, row_tile, split, tile_cols};
 
@@ -38,7 +39,7 @@ impl LinearScratch {
         Self {
             chunk,
             max_cols,
-            buffers: Buffers::new(threads, chunk, max_cols),
+            buffers: Buffers::new(threads, (chunk, chunk.min(FEW)), max_cols),
         }
     }
 }
@@ -83,8 +84,9 @@ pub fn linear_many(
         std::array::from_fn(|_| ys.next().map(|(_, y)| SharedMut::new(y)));
     let weights = weights.iter().flatten();
     let count = weights.clone().count();
-    for start in (0..t).step_by(scratch.chunk) {
-        let tokens = scratch.chunk.min(t - start);
+    // Chunks of about one size: a short last one would take another path.
+    for i in 0..t.div_ceil(scratch.chunk) {
+        let (start, tokens) = split(t, scratch.chunk, i);
         let x = Rows::new(&x[start * cols..], cols, cols, tokens);
         let mut pairs = weights.clone().zip(ys.iter().flatten());
         let products: [Option<Product<'_>>; MAX_OUTPUTS] = std::array::from_fn(|_| {

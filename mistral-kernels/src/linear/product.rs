@@ -6,17 +6,18 @@ use std::ops::Range;
 
 use half::bf16;
 
-use super::blocks::{BlockPanels, DotBlocks, UNPACKED};
+use super::blocks::{BlockPanels, UNPACKED};
 use super::dot::DotRows;
 use super::gemm::{FloatPanels, GemmRows, PANEL, PackRows, Panels};
 use super::pack::Words;
+use crate::bytes;
 use crate::cpu::SharedMut;
-use crate::quant::Blocks;
+use crate::quant::{Blocks, DotGroups, Group, Quantize, groups};
 use crate::simd::{Element, Simd, dispatch, dispatch_pairs, has_pairs};
 use crate::{Cpu, Matrix, WeightData};
 
 /// Up to this many tokens weights are read as they lie, above it they are packed first.
-const FEW: usize = 16;
+pub(crate) const FEW: usize = 16;
 
 /// Rows of f32, one a token, maybe picked out of a larger set.
 #[derive(Clone, Copy)]
@@ -97,7 +98,7 @@ impl<'a> OutRows<'a> {
 
     /// Element `c` of row `i`.
     #[inline(always)]
-    pub(super) fn at(&self, i: usize, c: usize) -> *mut f32 {
+    pub(crate) fn at(&self, i: usize, c: usize) -> *mut f32 {
         self.data
             .as_ptr()
             .wrapping_add(self.start + i * self.stride + c)
@@ -119,15 +120,20 @@ pub(crate) struct Product<'a> {
 #[derive(Debug)]
 pub(crate) struct Buffers {
     packed: Vec<f32>,
+    /// Activations of products with few tokens and weights in blocks.
+    quantized: Vec<Group>,
     panels: Vec<f32>,
     threads: usize,
 }
 
 impl Buffers {
-    pub(crate) fn new(threads: usize, rows: usize, cols: usize) -> Self {
+    /// For `rows` packed rows of up to `cols` elements, of which `few_rows` may belong to products
+    /// with at most [`FEW`] tokens.
+    pub(crate) fn new(threads: usize, (rows, few_rows): (usize, usize), cols: usize) -> Self {
         let threads = threads.max(1);
         Self {
             packed: vec![0.0; rows * cols],
+            quantized: vec![Group::ZERO; few_rows * groups(cols)],
             panels: vec![0.0; threads * (PANEL + UNPACKED)],
             threads,
         }
@@ -148,8 +154,10 @@ pub(crate) fn run<'a>(
     buffers: &mut Buffers,
 ) {
     assert!(cpu.threads() <= buffers.threads);
-    let packed = SharedMut::new(&mut buffers.packed);
     let words = words(cpu, count, product);
+    quantize_inputs(cpu, count, product, brings_input, &mut buffers.quantized);
+    let quantized = &buffers.quantized[..];
+    let packed = SharedMut::new(&mut buffers.packed);
     pack_inputs(cpu, (count, words), product, brings_input, packed);
     let work: usize = (0..count).map(|i| macs(&product(i))).sum();
     let grain = Grain::new(cpu, work);
@@ -177,6 +185,7 @@ pub(crate) fn run<'a>(
             rows,
             words,
             packed,
+            quantized,
             panel,
             unpacked,
         };
@@ -229,6 +238,51 @@ impl Grain {
         let row = (p.w.cols() * p.x.count()).max(1);
         (self.work / row).next_multiple_of(32).clamp(32, 256)
     }
+}
+
+/// Rounds the inputs that weights in blocks are multiplied with, where tokens are few.
+fn quantize_inputs<'a>(
+    cpu: &Cpu,
+    count: usize,
+    product: &(dyn Fn(usize) -> Product<'a> + Sync),
+    brings_input: &(dyn Fn(usize) -> bool + Sync),
+    quantized: &mut [Group],
+) {
+    if !(0..count).any(|i| matches!(product(i).w.data(), WeightData::Blocks(_))) {
+        return;
+    }
+    let rows = |i: usize| {
+        let tokens = product(i).x.count();
+        if tokens <= FEW && brings_input(i) {
+            tokens
+        } else {
+            0
+        }
+    };
+    let total: usize = (0..count).map(rows).sum();
+    let cols = product(0).w.cols();
+    let groups = groups(cols);
+    let quantized = SharedMut::new(quantized);
+    // Rounding an element takes about a nanosecond.
+    cpu.run_ranges(total, (8 * 1024usize).div_ceil(cols), &|range| {
+        for row in range {
+            let (mut row, mut i) = (row, 0);
+            while row >= rows(i) {
+                row -= rows(i);
+                i += 1;
+            }
+            let p = product(i);
+            let start = (p.packed_row + row) * groups;
+            // SAFETY: `Rows` holds the row; each row's groups belong to one task.
+            let (x, out) = unsafe {
+                (
+                    std::slice::from_raw_parts(p.x.row(row), cols),
+                    quantized.slice(start..start + groups),
+                )
+            };
+            dispatch(cpu.live(), Quantize { x, out });
+        }
+    });
 }
 
 fn pack_inputs<'a>(
@@ -291,6 +345,7 @@ struct Task<'a> {
     rows: Range<usize>,
     words: Words,
     packed: SharedMut<'a, f32>,
+    quantized: &'a [Group],
     panel: &'a mut [f32],
     unpacked: &'a mut [f32],
 }
@@ -318,18 +373,17 @@ impl<'a> Task<'a> {
     fn run_blocks(self, cpu: &Cpu, w: Blocks<'a>) {
         let cols = self.p.w.cols();
         if self.p.x.count() <= FEW {
-            let (rows, x, y) = (self.rows, self.p.x, self.p.y);
-            dispatch(
-                cpu.live(),
-                DotBlocks {
-                    w,
-                    cols,
-                    rows,
-                    x,
-                    y,
-                    row: self.panel,
-                },
-            );
+            let (rows, tokens, y) = (self.rows, self.p.x.count(), self.p.y);
+            let start = self.p.packed_row * groups(cols);
+            let work = DotGroups {
+                w,
+                cols,
+                rows,
+                x: &self.quantized[start..start + tokens * groups(cols)],
+                tokens,
+                y,
+            };
+            bytes::dispatch(cpu.live(), work);
         } else {
             let weights = BlockPanels {
                 w,

@@ -62,7 +62,7 @@ impl ExpertsScratch {
     pub fn new(threads: usize, max_tokens: usize, top_k: usize, dim: usize, hidden: usize) -> Self {
         let rows = max_tokens * top_k;
         Self {
-            products: Buffers::new(threads, rows, dim.max(hidden)),
+            products: Buffers::new(threads, (rows, rows), dim.max(hidden)),
             max_rows: rows,
             dim,
             hidden,

@@ -4,11 +4,16 @@
 //! Layouts and formulas: `ggml-common.h` and `ggml-quants.c` of ggml, and gguf-py's `quants.py`.
 
 mod codebook;
+mod codes;
+mod dot;
 mod float;
 mod legacy;
+mod rows;
 mod super_block;
 
+pub(crate) use dot::DotGroups;
 pub(crate) use float::unpack;
+pub(crate) use rows::{Group, Quantize, groups};
 
 use std::ops::Range;
 

@@ -8,7 +8,18 @@ use super::{Kernel, Simd};
 
 /// Proof that the set is enabled: made only inside [`run`].
 #[derive(Clone, Copy)]
-pub(super) struct Avx2(());
+pub(crate) struct Avx2(());
+
+impl Avx2 {
+    /// For other vectors of this set.
+    ///
+    /// # Safety
+    /// The caller runs with the set enabled.
+    #[inline(always)]
+    pub(crate) unsafe fn enabled() -> Self {
+        Self(())
+    }
+}
 
 /// Runs a kernel with the set enabled.
 ///

@@ -8,15 +8,15 @@ use super::{Kernel, Simd};
 
 /// Proof that the set is enabled: made only inside [`run`] and by [`Avx512::enabled`].
 #[derive(Clone, Copy)]
-pub(super) struct Avx512(());
+pub(crate) struct Avx512(());
 
 impl Avx512 {
-    /// For sets that contain this one.
+    /// For sets that contain this one, and for other vectors of it.
     ///
     /// # Safety
     /// The caller runs with the set enabled.
     #[inline(always)]
-    pub(super) unsafe fn enabled() -> Self {
+    pub(crate) unsafe fn enabled() -> Self {
         Self(())
     }
 }

@@ -31,8 +31,13 @@ mod math;
 mod portable;
 pub(crate) mod row;
 
+#[cfg(target_arch = "x86_64")]
+pub(crate) use avx2::Avx2;
+#[cfg(target_arch = "x86_64")]
+pub(crate) use avx512::Avx512;
 pub(crate) use element::Element;
 pub(crate) use math::{exp, silu};
+pub(crate) use portable::Portable;
 
 use crate::cpu::Live;
 
@@ -135,7 +140,7 @@ pub(crate) trait Kernel {
 pub(crate) fn dispatch<K: Kernel>(live: Live, kernel: K) -> K::Out {
     match live.isa() {
         #[cfg(target_arch = "x86_64")]
-        crate::Isa::Avx512 | crate::Isa::Avx512Bf16 => {
+        crate::Isa::Avx512 | crate::Isa::Avx512Vnni | crate::Isa::Avx512Bf16 => {
             // SAFETY: `Live` is only made after detection.
             unsafe { avx512::run(kernel) }
         }
@@ -144,7 +149,7 @@ pub(crate) fn dispatch<K: Kernel>(live: Live, kernel: K) -> K::Out {
             // SAFETY: as above.
             unsafe { avx2::run(kernel) }
         }
-        _ => kernel.run(portable::Portable),
+        _ => kernel.run(Portable),
     }
 }
 
@@ -163,7 +168,7 @@ pub(crate) fn dispatch_pairs<K: Kernel>(live: Live, kernel: K) -> K::Out {
     // SAFETY: `Live` is only made after detection.
     return unsafe { avx512bf16::run_pairs(kernel) };
     #[cfg(not(target_arch = "x86_64"))]
-    kernel.run(portable::Portable)
+    kernel.run(Portable)
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use super::Simd;
 const N: usize = 8;
 
 #[derive(Clone, Copy)]
-pub(super) struct Portable;
+pub(crate) struct Portable;
 
 /// `a·b + c`; fused only where that is an instruction, elsewhere it would be a library call.
 #[inline(always)]
