@@ -5,7 +5,6 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use mistral_examples::{Options, Outcome, UsageError, run};
-use mistral_infer::tokenizer::Affixes;
 use mistral_infer::{GenerateOptions, LoadOptions, Model, Sampling, SessionLimits};
 
 const USAGE: &str = "MODEL --prompt TEXT [--max-tokens N] [--temperature T] [--seed S]";
@@ -30,11 +29,8 @@ fn main() -> ExitCode {
             ..GenerateOptions::default()
         };
         let model = Model::load(Path::new(path), &LoadOptions::default())?;
-        let affixes = Affixes {
-            bos: true,
-            eos: false,
-        };
-        let ids = model.need_tokenizer()?.encode_with(prompt, affixes)?;
+        let tokenizer = model.need_tokenizer()?;
+        let ids = tokenizer.encode_with(prompt, tokenizer.affixes())?;
         let mut session = model.session(SessionLimits::default())?;
         let mut out = std::io::stdout().lock();
         for piece in session.generate(&ids, &options)? {

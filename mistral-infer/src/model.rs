@@ -71,7 +71,7 @@ impl Model {
                 let checkpoint = Checkpoint::from_gguf(&gguf)?;
                 let own = match options.tokenizer {
                     Some(_) => None,
-                    None => None,
+                    None => Tokenizer::from_gguf(&gguf)?,
                 };
                 (gguf.spec()?, checkpoint, own)
             }

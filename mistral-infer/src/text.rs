@@ -11,7 +11,6 @@ use crate::error::InferError;
 use crate::generate::{Finish, GenerateOptions};
 use crate::model::Model;
 use crate::session::Session;
-use crate::tokenizer::Affixes;
 use crate::{Sampling, SessionLimits};
 
 impl Model {
@@ -41,11 +40,7 @@ impl Model {
         }
         let texts: Result<Vec<String>, InferError> =
             request.messages.iter().map(plain_text).collect();
-        let affixes = Affixes {
-            bos: true,
-            eos: false,
-        };
-        Ok(tokenizer.encode_with(&texts?.join("\n"), affixes)?)
+        Ok(tokenizer.encode_with(&texts?.join("\n"), tokenizer.affixes())?)
     }
 }
 

@@ -13,6 +13,7 @@ mod reply;
 mod request;
 mod schema;
 mod settings;
+mod template;
 mod validate;
 
 pub use self::encode::ChatOptions;
@@ -24,4 +25,5 @@ pub use self::request::{
     ResponseFormat, Role, Tool, ToolCall, ToolKind,
 };
 pub use self::settings::{EffortBuilder, ModelSettingsBuilder, ReasoningEffort, SchemaBuilder};
+pub(crate) use self::template::{settings_of, version_of};
 pub use self::validate::ValidationMode;

@@ -81,6 +81,9 @@ pub enum TokenizerError {
         /// Its value in the file.
         found: String,
     },
+    /// A GGUF file whose metadata is broken.
+    #[error("gguf metadata")]
+    Gguf(#[from] crate::gguf::GgufError),
     /// A regular expression that does not compile, or may take exponential time.
     #[error("refused regular expression: {reason}")]
     Pattern {

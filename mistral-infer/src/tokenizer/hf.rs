@@ -463,7 +463,7 @@ fn decoder(value: Option<&Value>) -> Result<HfDecoder, TokenizerError> {
 }
 
 /// GPT-2's table: printable bytes stand for themselves, the others for characters from U+0100 on.
-fn byte_alphabet() -> HashMap<char, u8> {
+pub(super) fn byte_alphabet() -> HashMap<char, u8> {
     let printable = |b: u8| matches!(b, b'!'..=b'~' | 0xa1..=0xac | 0xae..=0xff);
     let mut next = 0x100;
     (0..=255u8)

@@ -2,7 +2,7 @@
 //!
 //! One type, [`Tokenizer`], for the three kinds of file that Mistral models come with: tekken
 //! (`tekken.json`), SentencePiece (`tokenizer.model`, `tokenizer.model.v*`) and Hugging Face
-//! (`tokenizer.json`). The first two are ours and give the ids that `mistral-common` gives; the
+//! (`tokenizer.json`); GGUF files hold one of the first two. These are ours and give the ids that `mistral-common` gives; the
 //! third runs on the `tokenizers` crate.
 //!
 //! Text is text: a control string such as `[INST]` or `</s>` in it never becomes a control token.
@@ -14,6 +14,7 @@ mod bytes_map;
 mod cache;
 mod classes;
 mod error;
+mod gguf;
 mod hf;
 pub mod limits;
 mod sentencepiece;
@@ -85,6 +86,8 @@ pub struct Tokenizer {
     pad: Option<u32>,
     unk: Option<u32>,
     model_settings: Option<ModelSettingsBuilder>,
+    affixes: Affixes,
+    chat_template: Option<String>,
 }
 
 impl fmt::Debug for Tokenizer {
@@ -170,14 +173,29 @@ impl Tokenizer {
     }
 
     fn from_tekken(tekken: Tekken, parts: TekkenParts) -> Self {
+        let ids = ["<s>", "</s>", "<pad>", "<unk>"].map(|name| tekken.control_id(name));
         Self {
-            bos: tekken.control_id("<s>"),
-            eos: tekken.control_id("</s>"),
-            pad: tekken.control_id("<pad>"),
-            unk: tekken.control_id("<unk>"),
             version: Some(parts.version),
             model_settings: parts.model_settings,
-            kind: Kind::Tekken(Box::new(tekken)),
+            ..Self::bare(Kind::Tekken(Box::new(tekken)), ids)
+        }
+    }
+
+    /// A tokenizer of these begin, end, padding and unknown tokens, without version or settings.
+    fn bare(kind: Kind, [bos, eos, pad, unk]: [Option<u32>; 4]) -> Self {
+        Self {
+            kind,
+            version: None,
+            bos,
+            eos,
+            pad,
+            unk,
+            model_settings: None,
+            affixes: Affixes {
+                bos: true,
+                eos: false,
+            },
+            chat_template: None,
         }
     }
 
@@ -197,26 +215,18 @@ impl Tokenizer {
         }
         let model = SentencePiece::from_bytes(data)?;
         let settings = model.settings();
+        let ids = [settings.bos, settings.eos, settings.pad, Some(model.unk())];
         Ok(Self {
-            bos: settings.bos,
-            eos: settings.eos,
-            pad: settings.pad,
-            unk: Some(model.unk()),
             version: Some(version),
-            model_settings: None,
-            kind: Kind::SentencePiece(Box::new(model)),
+            ..Self::bare(Kind::SentencePiece(Box::new(model)), ids)
         })
     }
 
     fn from_hf(hf: Hf) -> Self {
+        let ids = ["<s>", "</s>", "<pad>", "<unk>"].map(|name| hf.control_id(name));
         Self {
-            bos: hf.control_id("<s>"),
-            eos: hf.control_id("</s>"),
-            pad: hf.control_id("<pad>"),
-            unk: hf.control_id("<unk>"),
             version: version_of(&hf),
-            model_settings: None,
-            kind: Kind::Hf(Box::new(hf)),
+            ..Self::bare(Kind::Hf(Box::new(hf)), ids)
         }
     }
 
@@ -432,6 +442,19 @@ impl Tokenizer {
             Kind::SentencePiece(model) => model.piece(id).map(str::to_owned),
             Kind::Hf(hf) => hf.piece(id),
         }
+    }
+
+    /// The tokens that plain prompts get: a begin token, unless a GGUF file says otherwise.
+    #[must_use]
+    pub fn affixes(&self) -> Affixes {
+        self.affixes
+    }
+
+    /// The chat template that a GGUF file carries, as text. Nothing here runs it: chats are encoded
+    /// by [`Tokenizer::version`].
+    #[must_use]
+    pub fn chat_template(&self) -> Option<&str> {
+        self.chat_template.as_deref()
     }
 
     /// Which settings a request may carry (v15).

@@ -16,7 +16,7 @@ use super::bytes_map::{BytesMap, refused};
 use super::cache::PieceCache;
 use super::error::TokenizerError;
 use super::limits::{MAX_CONTROL_BYTES, MAX_TOKEN_BYTES, MAX_VOCABULARY};
-use super::split::Splitter;
+use super::split::{Splitter, TEKKEN_PATTERN};
 use super::version::TokenizerVersion;
 use crate::chat::ModelSettingsBuilder;
 
@@ -205,7 +205,8 @@ fn in_order(listed: Vec<ControlEntry>) -> Result<Vec<String>, TokenizerError> {
         .collect()
 }
 
-fn push(vocab: &mut BytesMap, bytes: &[u8]) -> Result<(), TokenizerError> {
+/// Adds the token of the next rank.
+pub(super) fn push(vocab: &mut BytesMap, bytes: &[u8]) -> Result<(), TokenizerError> {
     let rank = vocab.len();
     if bytes.len() > MAX_TOKEN_BYTES {
         return Err(TokenizerError::too_large(
@@ -264,12 +265,27 @@ impl Tekken {
             });
         }
         let fillers = (listed..parts.num_control_tokens).map(|i| format!("<SPECIAL_{i}>"));
-        let control: Vec<String> = parts
-            .control_tokens
-            .iter()
-            .cloned()
-            .chain(fillers)
-            .collect();
+        let listed = parts.control_tokens.iter().cloned();
+        Self::with_control(listed.chain(fillers).collect(), vocab, &parts.pattern)
+    }
+
+    /// A vocabulary of Mistral's pattern, whose control tokens have the first ids.
+    pub(super) fn of_tokens(control: Vec<String>, vocab: BytesMap) -> Result<Self, TokenizerError> {
+        if vocab.len() < 256 {
+            return Err(TokenizerError::Field {
+                field: "tokens",
+                expected: "at least the 256 bytes",
+                found: vocab.len().to_string(),
+            });
+        }
+        Self::with_control(control, vocab, TEKKEN_PATTERN)
+    }
+
+    fn with_control(
+        control: Vec<String>,
+        vocab: BytesMap,
+        pattern: &str,
+    ) -> Result<Self, TokenizerError> {
         let mut control_ids = HashMap::with_capacity(control.len());
         for (i, name) in control.iter().enumerate() {
             if name.is_empty() || name.len() > MAX_CONTROL_BYTES {
@@ -291,7 +307,7 @@ impl Tekken {
             vocab,
             control,
             control_ids,
-            splitter: Splitter::new(&parts.pattern)?,
+            splitter: Splitter::new(pattern)?,
         })
     }
 

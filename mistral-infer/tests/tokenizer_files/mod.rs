@@ -323,7 +323,7 @@ pub(crate) fn sentencepiece() -> Vec<u8> {
 }
 
 /// GPT-2's characters for bytes.
-fn byte_character(byte: u8) -> char {
+pub(crate) fn byte_character(byte: u8) -> char {
     let printable = |b: u8| matches!(b, b'!'..=b'~' | 0xa1..=0xac | 0xae..=0xff);
     let code = if printable(byte) {
         u32::from(byte)

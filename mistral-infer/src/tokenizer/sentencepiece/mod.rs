@@ -14,7 +14,7 @@ use std::collections::HashMap;
 use std::ops::Range;
 
 use self::joins::Joins;
-use self::model::{Model, PieceKind};
+use self::model::{Model, Piece, PieceKind};
 use self::trie::Trie;
 use super::bpe::Merger;
 use super::bytes_map::{BytesMap, refused};
@@ -64,10 +64,50 @@ impl Settings {
     }
 }
 
+/// Names of the control pieces that have a role.
+pub(super) struct Specials<'a> {
+    pub(super) bos: &'a str,
+    pub(super) eos: &'a str,
+    pub(super) pad: &'a str,
+}
+
+/// What is done to a text before it is cut.
+pub(super) struct Normalization {
+    pub(super) add_dummy_prefix: bool,
+    pub(super) remove_extra_whitespaces: bool,
+}
+
 impl SentencePiece {
     /// Reads a model file.
     pub(super) fn from_bytes(data: &[u8]) -> Result<Self, TokenizerError> {
-        let model = model::parse(data)?;
+        Self::from_model(&model::parse(data)?)
+    }
+
+    /// A model of pieces in order of their ids: text, score, type by SentencePiece's numbers. It
+    /// falls back to bytes when it has pieces for them.
+    pub(super) fn from_pieces<'a>(
+        pieces: impl Iterator<Item = (&'a str, f32, u64)>,
+        specials: &Specials<'_>,
+        normalization: &Normalization,
+    ) -> Result<Self, TokenizerError> {
+        let pieces: Result<Vec<Piece<'_>>, TokenizerError> = pieces
+            .enumerate()
+            .map(|(id, (text, score, kind))| model::check_piece(text, score, kind, id))
+            .collect();
+        let pieces = pieces?;
+        let is_byte = |piece: &Piece<'_>| matches!(piece.kind, PieceKind::Byte(_));
+        let mut model = Model::default();
+        model.byte_fallback = pieces.iter().any(is_byte);
+        model.pieces = pieces;
+        model.add_dummy_prefix = normalization.add_dummy_prefix;
+        model.remove_extra_whitespaces = normalization.remove_extra_whitespaces;
+        model.bos_piece = specials.bos.to_owned();
+        model.eos_piece = specials.eos.to_owned();
+        model.pad_piece = specials.pad.to_owned();
+        Self::from_model(&model)
+    }
+
+    fn from_model(model: &Model<'_>) -> Result<Self, TokenizerError> {
         let mut pieces = BytesMap::with_capacity(model.pieces.len());
         let mut control_ids = HashMap::new();
         let mut user_defined = Trie::default();
@@ -128,14 +168,14 @@ impl SentencePiece {
             surface_ends.push(surfaces.len() as u32);
         }
         Ok(Self {
-            bytes: byte_table(&model)?,
+            bytes: byte_table(model)?,
             kinds: model.pieces.iter().map(|piece| piece.kind).collect(),
-            priorities: priorities(&model),
+            priorities: priorities(model),
             has_unused: model
                 .pieces
                 .iter()
                 .any(|piece| piece.kind == PieceKind::Unused),
-            joins: joins(&model),
+            joins: joins(model),
             surfaces,
             surface_ends,
             pieces,

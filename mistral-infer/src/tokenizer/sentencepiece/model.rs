@@ -50,22 +50,29 @@ pub(super) struct Model<'a> {
 /// `TrainerSpec.ModelType.BPE`.
 const MODEL_TYPE_BPE: u64 = 2;
 
+impl Default for Model<'_> {
+    /// No pieces, and the settings that a file gives when it doesn't name them.
+    fn default() -> Self {
+        Model {
+            pieces: Vec::new(),
+            byte_fallback: false,
+            whitespace_as_suffix: false,
+            add_dummy_prefix: true,
+            remove_extra_whitespaces: true,
+            escape_whitespaces: true,
+            unk_surface: " \u{2047} ".to_owned(),
+            unk_piece: "<unk>".to_owned(),
+            bos_piece: "<s>".to_owned(),
+            eos_piece: "</s>".to_owned(),
+            pad_piece: "<pad>".to_owned(),
+            model_type: 1,
+        }
+    }
+}
+
 /// Reads a model; the file size is bounded by the caller.
 pub(super) fn parse(data: &[u8]) -> Result<Model<'_>, TokenizerError> {
-    let mut model = Model {
-        pieces: Vec::new(),
-        byte_fallback: false,
-        whitespace_as_suffix: false,
-        add_dummy_prefix: true,
-        remove_extra_whitespaces: true,
-        escape_whitespaces: true,
-        unk_surface: " \u{2047} ".to_owned(),
-        unk_piece: "<unk>".to_owned(),
-        bos_piece: "<s>".to_owned(),
-        eos_piece: "</s>".to_owned(),
-        pad_piece: "<pad>".to_owned(),
-        model_type: 1,
-    };
+    let mut model = Model::default();
     let mut reader = Reader::new(data, 0);
     while let Some((number, value, offset)) = reader.field()? {
         match (number, value) {
@@ -126,6 +133,16 @@ fn parse_piece(data: &[u8], base: usize, id: usize) -> Result<Piece<'_>, Tokeniz
             _ => {}
         }
     }
+    check_piece(text, score, kind, id)
+}
+
+/// A piece from what a file says of it; `id` is its place there.
+pub(super) fn check_piece(
+    text: &str,
+    score: f32,
+    kind: u64,
+    id: usize,
+) -> Result<Piece<'_>, TokenizerError> {
     let refuse = |expected, found| TokenizerError::Vocabulary {
         id: id as u64,
         expected,
