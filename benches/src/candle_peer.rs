@@ -78,26 +78,11 @@ fn measure(arguments: &Arguments) -> Result<Outcome, Box<dyn Error>> {
     let mut decode = Vec::new();
     for repeat in 0..=repeats {
         // A clone shares the weights and starts with an empty cache.
-        let mut model = model.clone();
-        let mut position = 0;
-        while position < depth {
-            let tokens = FILL_TOKENS.min(depth - position);
-            model.forward(&tokens_from(position, tokens, vocabulary)?, position)?;
-            position += tokens;
-        }
-        let start = Instant::now();
-        let mut next = model.forward(&tokens_from(position, prompt, vocabulary)?, position)?;
-        let prefill_s = start.elapsed().as_secs_f64();
-        position += prompt;
-        let start = Instant::now();
-        for _ in 0..generated {
-            next = model.forward(&Tensor::new(&[[next]], &Device::Cpu)?, position)?;
-            position += 1;
-        }
+        let (first, rest) = run_once(model.clone(), vocabulary, depth, prompt, generated)?;
         // The first round warms caches and pages and isn't counted.
         if repeat > 0 {
-            prefill.push(prefill_s);
-            decode.push(generated as f64 / start.elapsed().as_secs_f64());
+            prefill.push(first);
+            decode.push(generated as f64 / rest);
         }
     }
     let prefill_s = median(&prefill).ok_or_else(|| UsageError("--repeat 0".into()))?;
@@ -113,6 +98,32 @@ fn measure(arguments: &Arguments) -> Result<Outcome, Box<dyn Error>> {
         kernel_path: format!("candle-transformers/{compute:?}").to_lowercase(),
     })?;
     Ok(Outcome::Good)
+}
+
+/// Seconds of the prompt after `depth` cached tokens, and of the tokens generated after it.
+fn run_once(
+    mut model: Model,
+    vocabulary: u64,
+    depth: usize,
+    prompt: usize,
+    generated: usize,
+) -> candle_core::Result<(f64, f64)> {
+    let mut position = 0;
+    while position < depth {
+        let tokens = FILL_TOKENS.min(depth - position);
+        model.forward(&tokens_from(position, tokens, vocabulary)?, position)?;
+        position += tokens;
+    }
+    let start = Instant::now();
+    let mut next = model.forward(&tokens_from(position, prompt, vocabulary)?, position)?;
+    let prefill_s = start.elapsed().as_secs_f64();
+    position += prompt;
+    let start = Instant::now();
+    for _ in 0..generated {
+        next = model.forward(&Tensor::new(&[[next]], &Device::Cpu)?, position)?;
+        position += 1;
+    }
+    Ok((prefill_s, start.elapsed().as_secs_f64()))
 }
 
 /// Both models behind one call.

@@ -47,12 +47,7 @@ pub(super) fn check(
         "json" => {
             let error = serde_json::from_str::<serde_json::Value>(&file.contents).err();
             let detail = error.map(|e| e.to_string()).unwrap_or_default();
-            let check = Check {
-                tool: "json",
-                ok: detail.is_empty(),
-                detail,
-            };
-            verdict.add(path, Some(check), "json");
+            verdict.add(path, Some(built_in("json", detail)), "json");
         }
         _ => {}
     }
@@ -63,17 +58,18 @@ pub(super) fn check(
     };
     if name == "start.sh" {
         let detail = flags(&file.contents, table);
-        verdict.add(
-            path,
-            Some(Check {
-                tool: "flags",
-                ok: detail.is_empty(),
-                detail,
-            }),
-            "flags",
-        );
+        verdict.add(path, Some(built_in("flags", detail)), "flags");
     }
     Ok(())
+}
+
+/// The verdict of a checker of this crate; no detail is no finding.
+fn built_in(tool: &'static str, detail: String) -> Check {
+    Check {
+        tool,
+        ok: detail.is_empty(),
+        detail,
+    }
 }
 
 /// What is wrong with the flags of the script's `exec`; empty when nothing is.
