@@ -123,6 +123,8 @@ pub(crate) struct Buffers {
     /// Activations of products with few tokens and weights in blocks.
     quantized: Vec<Group>,
     panels: Vec<f32>,
+    /// First task of each product; grows once if there are more products.
+    starts: Vec<usize>,
     threads: usize,
 }
 
@@ -135,6 +137,7 @@ impl Buffers {
             packed: vec![0.0; rows * cols],
             quantized: vec![Group::ZERO; few_rows * groups(cols)],
             panels: vec![0.0; threads * (PANEL + UNPACKED)],
+            starts: Vec::with_capacity(512),
             threads,
         }
     }
@@ -158,22 +161,17 @@ pub(crate) fn run<'a>(
     quantize_inputs(cpu, count, product, brings_input, &mut buffers.quantized);
     let quantized = &buffers.quantized[..];
     let packed = SharedMut::new(&mut buffers.packed);
-    pack_inputs(cpu, (count, words), product, brings_input, packed);
+    let starts = &mut buffers.starts;
+    pack_inputs(cpu, (count, words), product, brings_input, (packed, starts));
     let work: usize = (0..count).map(|i| macs(&product(i))).sum();
     let grain = Grain::new(cpu, work);
     let blocks = |p: &Product<'_>| p.w.rows().div_ceil(grain.rows(p));
-    let tasks = (0..count).map(|i| blocks(&product(i))).sum();
+    let tasks = lay_out(starts, count, |i| blocks(&product(i)));
+    let starts = &starts[..];
     let panels = SharedMut::new(&mut buffers.panels);
     cpu.run(tasks, work, &|task, thread| {
-        let mut block = task;
-        let mut p = product(0);
-        for i in 0..count {
-            p = product(i);
-            if block < blocks(&p) {
-                break;
-            }
-            block -= blocks(&p);
-        }
+        let (i, block) = place(starts, task);
+        let p = product(i);
         let n = grain.rows(&p);
         let rows = block * n..p.w.rows().min((block + 1) * n);
         let size = PANEL + UNPACKED;
@@ -197,6 +195,22 @@ pub(crate) fn run<'a>(
             WeightData::Blocks(w) => task.run_blocks(cpu, w),
         }
     });
+}
+
+/// Numbers the tasks of all products one after the other, and returns how many there are.
+fn lay_out(starts: &mut Vec<usize>, count: usize, tasks_of: impl Fn(usize) -> usize) -> usize {
+    starts.clear();
+    (0..count).fold(0, |next, i| {
+        starts.push(next);
+        next + tasks_of(i)
+    })
+}
+
+/// The product that a task belongs to, and its number there.
+fn place(starts: &[usize], task: usize) -> (usize, usize) {
+    // Of products that start at the same task, all but the last have none.
+    let i = starts.partition_point(|&start| start <= task) - 1;
+    (i, task - starts[i])
 }
 
 /// How activations are packed: as pairs only if all weights are bf16, since some may share them.
@@ -290,7 +304,7 @@ fn pack_inputs<'a>(
     (count, words): (usize, Words),
     product: &(dyn Fn(usize) -> Product<'a> + Sync),
     brings_input: &(dyn Fn(usize) -> bool + Sync),
-    packed: SharedMut<'_, f32>,
+    (packed, starts): (SharedMut<'_, f32>, &mut Vec<usize>),
 ) {
     let tile_rows = dispatch(cpu.live(), TileRows);
     let product_cols = if count == 0 { 0 } else { product(0).w.cols() };
@@ -302,15 +316,11 @@ fn pack_inputs<'a>(
             0
         }
     };
-    let tasks: usize = (0..count).map(tiles).sum();
+    let tasks = lay_out(starts, count, tiles);
+    let starts = &starts[..];
     let elements = tasks * tile_rows * product_cols;
     cpu.run(tasks, elements, &|task, _| {
-        let mut tile = task;
-        let mut i = 0;
-        while tile >= tiles(i) {
-            tile -= tiles(i);
-            i += 1;
-        }
+        let (i, tile) = place(starts, task);
         let p = product(i);
         let pack = PackRows {
             x: p.x,
