@@ -23,6 +23,8 @@
 //! # Ok::<(), mistral_kernels::KernelError>(())
 //! ```
 
+#[cfg(target_arch = "x86_64")]
+mod amx;
 mod attention;
 mod bytes;
 #[cfg(feature = "candle")]

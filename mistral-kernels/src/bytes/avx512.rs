@@ -7,7 +7,22 @@ use crate::simd::Avx512;
 
 /// The set, with `VNNI`'s dot products or without.
 #[derive(Clone, Copy)]
-pub(super) struct Avx512Bytes<const VNNI: bool>(Avx512);
+pub(crate) struct Avx512Bytes<const VNNI: bool>(Avx512);
+
+/// The set with VNNI.
+pub(crate) type Avx512Vnni = Avx512Bytes<true>;
+
+impl Avx512Vnni {
+    /// For sets that contain this one.
+    ///
+    /// # Safety
+    /// The caller runs with the set and VNNI enabled.
+    #[inline(always)]
+    pub(crate) unsafe fn enabled() -> Self {
+        // SAFETY: by this function's contract.
+        Self(unsafe { Avx512::enabled() })
+    }
+}
 
 /// Runs a kernel with the set enabled.
 ///

@@ -11,6 +11,9 @@ mod avx2;
 mod avx512;
 mod portable;
 
+#[cfg(target_arch = "x86_64")]
+pub(crate) use avx512::Avx512Vnni;
+
 use crate::cpu::Live;
 use crate::simd::{Portable, Simd};
 

@@ -17,6 +17,9 @@ pub enum Isa {
     /// The same with bf16 dot products, for bf16 weights and many tokens. Chosen on AMD's
     /// processors, where they do twice the work of f32 products; on Intel's they do half of it.
     Avx512Bf16,
+    /// The same with Intel's tiles of bf16 (AMX), for bf16 and quantised weights and many tokens.
+    /// The system has to grant them, which is asked for once.
+    Amx,
 }
 
 /// Whether an instruction set can be used here, and if not, why.
@@ -58,12 +61,13 @@ impl std::fmt::Display for Isa {
 
 impl Isa {
     /// Every set, slowest first.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Portable,
         Self::Avx2,
         Self::Avx512,
         Self::Avx512Vnni,
         Self::Avx512Bf16,
+        Self::Amx,
     ];
 
     /// Lower-case name, as kernels and bench ids carry it.
@@ -75,6 +79,7 @@ impl Isa {
             Self::Avx512 => "avx512",
             Self::Avx512Vnni => "avx512vnni",
             Self::Avx512Bf16 => "avx512bf16",
+            Self::Amx => "amx",
         }
     }
 
@@ -110,6 +115,7 @@ impl Isa {
             (Self::Avx512, "avx512vl", has!("avx512vl")),
             (Self::Avx512Vnni, "avx512vnni", has!("avx512vnni")),
             (Self::Avx512Bf16, "avx512bf16", has!("avx512bf16")),
+            (Self::Amx, "amx-bf16", super::amx::granted()),
         ];
         found
             .into_iter()

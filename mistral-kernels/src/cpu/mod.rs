@@ -1,5 +1,7 @@
 //! The processor: which instruction set is used, and on how many threads.
 
+#[cfg(target_arch = "x86_64")]
+mod amx;
 mod isa;
 mod pool;
 mod shared_mut;

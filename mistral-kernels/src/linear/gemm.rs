@@ -8,6 +8,7 @@ use std::ops::Range;
 use super::pack::{self, Words};
 use super::product::{OutRows, Rows};
 use super::tile::{Mode, Out, packed_tile, split, tile_cols};
+use crate::Cpu;
 use crate::cpu::SharedMut;
 use crate::simd::{Element, Kernel, Simd};
 
@@ -32,6 +33,26 @@ pub(super) struct PackRows<'a> {
     pub(super) start: usize,
 }
 
+impl PackRows<'_> {
+    /// As [`Kernel::run`], for [`Words::Tiles`].
+    #[cfg(target_arch = "x86_64")]
+    pub(super) fn run_tiles(self, cpu: &Cpu) {
+        let pack = crate::amx::PackTiles {
+            x: self.x,
+            cols: 2 * self.cols,
+            tile: self.tile,
+            out: self.out,
+            start: self.start,
+        };
+        pack.run(cpu.live());
+    }
+
+    #[cfg(not(target_arch = "x86_64"))]
+    pub(super) fn run_tiles(self, _: &Cpu) {
+        unreachable!("no set with tiles was found")
+    }
+}
+
 impl Kernel for PackRows<'_> {
     type Out = ();
 
@@ -48,6 +69,7 @@ impl Kernel for PackRows<'_> {
             match self.words {
                 Words::F32 => pack::rows(s, Words::F32, size, row, out),
                 Words::Bf16Pairs => pack::rows(s, Words::Bf16Pairs, size, row, out),
+                Words::Tiles => unreachable!("packed by `run_tiles`"),
             }
         }
     }

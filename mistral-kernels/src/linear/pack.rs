@@ -2,6 +2,7 @@
 
 #![expect(unsafe_code, reason = "transposes read and write through pointers")]
 
+use super::product::FEW;
 use crate::simd::{Element, Simd, pair};
 
 /// Copies `rows` rows (at most `width`) of `cols` elements as `[cols][width]` f32; missing rows
@@ -59,14 +60,31 @@ pub(crate) enum Words {
     F32,
     /// Two numbers each, rounded to bf16.
     Bf16Pairs,
+    /// The same, in the order of tiles (see [`crate::amx`]), from [`MIN_TILED`] tokens on.
+    Tiles,
 }
 
+/// Tokens of a tile.
+pub(crate) const TILED: usize = 16;
+
+/// From this many tokens on, tiles are worth their packing. Padded to whole tiles of bf16, eight
+/// tokens or more fit the place of their floats.
+const MIN_TILED: usize = 12;
+
 impl Words {
+    /// Whether a product with this many tokens reads activations as they are, not packed.
+    pub(crate) fn few(self, tokens: usize) -> bool {
+        match self {
+            Self::F32 | Self::Bf16Pairs => tokens <= FEW,
+            Self::Tiles => tokens < MIN_TILED,
+        }
+    }
+
     /// Words of a row; pairs need an even number of columns.
     pub(crate) fn of(self, cols: usize) -> usize {
         match self {
             Self::F32 => cols,
-            Self::Bf16Pairs => cols / 2,
+            Self::Bf16Pairs | Self::Tiles => cols / 2,
         }
     }
 }
@@ -96,7 +114,7 @@ pub(crate) unsafe fn rows<S: Simd>(
             for (r, vector) in block[..m].iter_mut().enumerate() {
                 *vector = match words {
                     Words::F32 => s.load(row(r).add(c)),
-                    Words::Bf16Pairs => s.load_pairs(row(r).add(2 * c)),
+                    Words::Bf16Pairs | Words::Tiles => s.load_pairs(row(r).add(2 * c)),
                 };
             }
             s.transpose(&block, out.add(c * m), m);
@@ -106,7 +124,7 @@ pub(crate) unsafe fn rows<S: Simd>(
             for c in whole..cols {
                 *out.add(c * m + r) = match words {
                     Words::F32 => *row.add(c),
-                    Words::Bf16Pairs => pair(*row.add(2 * c), *row.add(2 * c + 1)),
+                    Words::Bf16Pairs | Words::Tiles => pair(*row.add(2 * c), *row.add(2 * c + 1)),
                 };
             }
         }

@@ -9,7 +9,7 @@ use half::bf16;
 use super::blocks::{BlockPanels, UNPACKED};
 use super::dot::DotRows;
 use super::gemm::{FloatPanels, GemmRows, PANEL, PackRows, Panels};
-use super::pack::Words;
+use super::pack::{TILED, Words};
 use crate::bytes;
 use crate::cpu::SharedMut;
 use crate::quant::{Blocks, DotGroups, Group, Quantize, groups};
@@ -92,7 +92,7 @@ impl<'a> OutRows<'a> {
     }
 
     #[inline(always)]
-    pub(super) fn stride(&self) -> usize {
+    pub(crate) fn stride(&self) -> usize {
         self.stride
     }
 
@@ -134,9 +134,9 @@ impl Buffers {
     pub(crate) fn new(threads: usize, (rows, few_rows): (usize, usize), cols: usize) -> Self {
         let threads = threads.max(1);
         Self {
-            packed: vec![0.0; rows * cols],
+            packed: vec![0.0; rows * cols + LINE],
             quantized: vec![Group::ZERO; few_rows * groups(cols)],
-            panels: vec![0.0; threads * (PANEL + UNPACKED)],
+            panels: vec![0.0; threads * panel_words() + LINE],
             starts: Vec::with_capacity(512),
             threads,
         }
@@ -145,6 +145,24 @@ impl Buffers {
     pub(crate) fn threads(&self) -> usize {
         self.threads
     }
+}
+
+/// Words of a line of the cache: tiles begin on one.
+const LINE: usize = 16;
+
+/// Words that a thread works in.
+fn panel_words() -> usize {
+    #[cfg(target_arch = "x86_64")]
+    if crate::Isa::best() == crate::Isa::Amx {
+        return crate::amx::SCRATCH.max(PANEL + UNPACKED);
+    }
+    PANEL + UNPACKED
+}
+
+/// What follows the first [`LINE`] border of a buffer.
+fn aligned(words: &mut [f32]) -> &mut [f32] {
+    let skip = words.as_ptr().align_offset(64).min(LINE);
+    &mut words[skip..]
 }
 
 /// Runs `count` products with inputs of the same width; `input` says which of them bring an input
@@ -158,36 +176,42 @@ pub(crate) fn run<'a>(
 ) {
     assert!(cpu.threads() <= buffers.threads);
     let words = words(cpu, count, product);
-    quantize_inputs(cpu, count, product, brings_input, &mut buffers.quantized);
-    let quantized = &buffers.quantized[..];
-    let packed = SharedMut::new(&mut buffers.packed);
-    let starts = &mut buffers.starts;
-    pack_inputs(cpu, (count, words), product, brings_input, (packed, starts));
+    let inputs = (count, words);
+    let (quantized, starts) = (&mut buffers.quantized[..], &mut buffers.starts);
+    quantize_inputs(
+        cpu,
+        inputs,
+        product,
+        brings_input,
+        (&mut *quantized, starts),
+    );
+    let quantized = &*quantized;
+    let packed = SharedMut::new(aligned(&mut buffers.packed));
+    pack_inputs(cpu, inputs, product, brings_input, (packed, starts));
     let work: usize = (0..count).map(|i| macs(&product(i))).sum();
     let grain = Grain::new(cpu, work);
     let blocks = |p: &Product<'_>| p.w.rows().div_ceil(grain.rows(p));
     let tasks = lay_out(starts, count, |i| blocks(&product(i)));
     let starts = &starts[..];
-    let panels = SharedMut::new(&mut buffers.panels);
+    let size = panel_words();
+    let panels = SharedMut::new(aligned(&mut buffers.panels));
     cpu.run(tasks, work, &|task, thread| {
         let (i, block) = place(starts, task);
         let p = product(i);
         let n = grain.rows(&p);
         let rows = block * n..p.w.rows().min((block + 1) * n);
-        let size = PANEL + UNPACKED;
         // SAFETY: a thread's panel is its own.
-        let panel = unsafe { panels.slice(thread * size..(thread + 1) * size) };
-        let (panel, unpacked) = panel.split_at_mut(PANEL);
+        let scratch = unsafe { panels.slice(thread * size..(thread + 1) * size) };
         let task = Task {
             p,
             rows,
             words,
             packed,
             quantized,
-            panel,
-            unpacked,
+            scratch,
         };
         match p.w.data() {
+            _ if words == Words::Tiles && !words.few(p.x.count()) => task.run_tiles(cpu),
             WeightData::F32(w) => task.run(cpu, w),
             WeightData::F16(w) => task.run(cpu, w),
             WeightData::Bf16(w) if words == Words::Bf16Pairs => task.run_pairs(cpu, w),
@@ -213,8 +237,15 @@ fn place(starts: &[usize], task: usize) -> (usize, usize) {
     (i, task - starts[i])
 }
 
-/// How activations are packed: as pairs only if all weights are bf16, since some may share them.
+/// How activations are packed: in a way that suits all weights, since some may share them.
 fn words<'a>(cpu: &Cpu, count: usize, product: &dyn Fn(usize) -> Product<'a>) -> Words {
+    let tiles = |w: Matrix<'_>| {
+        matches!(w.data(), WeightData::Bf16(_) | WeightData::Blocks(_))
+            && w.cols().is_multiple_of(32)
+    };
+    if cpu.isa() == crate::Isa::Amx && (0..count).all(|i| tiles(product(i).w)) {
+        return Words::Tiles;
+    }
     let suits =
         |w: Matrix<'_>| matches!(w.data(), WeightData::Bf16(_)) && w.cols().is_multiple_of(2);
     if has_pairs(cpu.live()) && (0..count).all(|i| suits(product(i).w)) {
@@ -257,34 +288,31 @@ impl Grain {
 /// Rounds the inputs that weights in blocks are multiplied with, where tokens are few.
 fn quantize_inputs<'a>(
     cpu: &Cpu,
-    count: usize,
+    (count, words): (usize, Words),
     product: &(dyn Fn(usize) -> Product<'a> + Sync),
     brings_input: &(dyn Fn(usize) -> bool + Sync),
-    quantized: &mut [Group],
+    (quantized, starts): (&mut [Group], &mut Vec<usize>),
 ) {
     if !(0..count).any(|i| matches!(product(i).w.data(), WeightData::Blocks(_))) {
         return;
     }
     let rows = |i: usize| {
         let tokens = product(i).x.count();
-        if tokens <= FEW && brings_input(i) {
+        if words.few(tokens) && brings_input(i) {
             tokens
         } else {
             0
         }
     };
-    let total: usize = (0..count).map(rows).sum();
+    let total = lay_out(starts, count, rows);
+    let starts = &starts[..];
     let cols = product(0).w.cols();
     let groups = groups(cols);
     let quantized = SharedMut::new(quantized);
     // Rounding an element takes about a nanosecond.
     cpu.run_ranges(total, (8 * 1024usize).div_ceil(cols), &|range| {
         for row in range {
-            let (mut row, mut i) = (row, 0);
-            while row >= rows(i) {
-                row -= rows(i);
-                i += 1;
-            }
+            let (i, row) = place(starts, row);
             let p = product(i);
             let start = (p.packed_row + row) * groups;
             // SAFETY: `Rows` holds the row; each row's groups belong to one task.
@@ -306,11 +334,14 @@ fn pack_inputs<'a>(
     brings_input: &(dyn Fn(usize) -> bool + Sync),
     (packed, starts): (SharedMut<'_, f32>, &mut Vec<usize>),
 ) {
-    let tile_rows = dispatch(cpu.live(), TileRows);
+    let tile_rows = match words {
+        Words::Tiles => TILED,
+        Words::F32 | Words::Bf16Pairs => dispatch(cpu.live(), TileRows),
+    };
     let product_cols = if count == 0 { 0 } else { product(0).w.cols() };
     let tiles = |i: usize| {
         let tokens = product(i).x.count();
-        if tokens > FEW && brings_input(i) {
+        if !words.few(tokens) && brings_input(i) {
             tokens.div_ceil(tile_rows)
         } else {
             0
@@ -333,6 +364,7 @@ fn pack_inputs<'a>(
         match words {
             Words::F32 => dispatch(cpu.live(), pack),
             Words::Bf16Pairs => dispatch_pairs(cpu.live(), pack),
+            Words::Tiles => pack.run_tiles(cpu),
         }
     });
 }
@@ -356,13 +388,13 @@ struct Task<'a> {
     words: Words,
     packed: SharedMut<'a, f32>,
     quantized: &'a [Group],
-    panel: &'a mut [f32],
-    unpacked: &'a mut [f32],
+    /// [`panel_words`].
+    scratch: &'a mut [f32],
 }
 
 impl<'a> Task<'a> {
     fn run<E: Element>(self, cpu: &Cpu, w: &'a [E]) {
-        if self.p.x.count() <= FEW {
+        if self.words.few(self.p.x.count()) {
             let (cols, rows) = (self.p.w.cols(), self.rows);
             let (x, y) = (self.p.x, self.p.y);
             dispatch(
@@ -382,7 +414,7 @@ impl<'a> Task<'a> {
 
     fn run_blocks(self, cpu: &Cpu, w: Blocks<'a>) {
         let cols = self.p.w.cols();
-        if self.p.x.count() <= FEW {
+        if self.words.few(self.p.x.count()) {
             let (rows, tokens, y) = (self.rows, self.p.x.count(), self.p.y);
             let start = self.p.packed_row * groups(cols);
             let work = DotGroups {
@@ -395,20 +427,17 @@ impl<'a> Task<'a> {
             };
             bytes::dispatch(cpu.live(), work);
         } else {
-            let weights = BlockPanels {
-                w,
-                cols,
-                unpacked: self.unpacked,
-            };
+            let (panel, unpacked) = self.scratch.split_at_mut(PANEL);
+            let weights = BlockPanels { w, cols, unpacked };
             dispatch(
                 cpu.live(),
-                gemm(self.p, (self.rows, cols), self.packed, self.panel, weights),
+                gemm(self.p, (self.rows, cols), self.packed, panel, weights),
             );
         }
     }
 
     fn run_pairs(self, cpu: &Cpu, w: &'a [bf16]) {
-        if self.p.x.count() <= FEW {
+        if self.words.few(self.p.x.count()) {
             self.run(cpu, w);
         } else {
             dispatch_pairs(cpu.live(), self.gemm_floats(w.as_ptr().cast::<f32>()));
@@ -419,7 +448,35 @@ impl<'a> Task<'a> {
     fn gemm_floats<E: Element>(self, w: *const E) -> GemmRows<'a, FloatPanels<E>> {
         let cols = self.words.of(self.p.w.cols());
         let weights = FloatPanels { w, cols };
-        gemm(self.p, (self.rows, cols), self.packed, self.panel, weights)
+        gemm(
+            self.p,
+            (self.rows, cols),
+            self.packed,
+            self.scratch,
+            weights,
+        )
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    fn run_tiles(self, cpu: &Cpu) {
+        let (w, tokens) = (self.p.w, self.p.x.count());
+        let start = self.p.packed_row * w.cols();
+        let words = tokens.next_multiple_of(TILED) * w.cols() / 2;
+        let work = crate::amx::GemmTiles {
+            w,
+            rows: self.rows,
+            // SAFETY: packing has ended, so that everybody only reads.
+            x: unsafe { self.packed.read(start..start + words) },
+            tokens,
+            y: self.p.y,
+            scratch: self.scratch,
+        };
+        work.run(cpu.live());
+    }
+
+    #[cfg(not(target_arch = "x86_64"))]
+    fn run_tiles(self, _: &Cpu) {
+        unreachable!("no set with tiles was found")
     }
 }
 

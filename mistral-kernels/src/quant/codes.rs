@@ -8,7 +8,7 @@ use crate::bytes::Bytes;
 
 /// Super-blocks of 256: `w = d · scale · code - dmin · minimum`, with a scale and a minimum for
 /// each sub-block of sixteen.
-pub(super) trait SuperBlock {
+pub(crate) trait SuperBlock {
     /// Bytes of a block.
     const BYTES: usize;
     /// Whether codes are signed; then there are no minima.
@@ -28,13 +28,13 @@ pub(super) trait SuperBlock {
 }
 
 /// What a super-block's codes are scaled by.
-pub(super) struct Head {
-    pub(super) d: f32,
+pub(crate) struct Head {
+    pub(crate) d: f32,
     /// Signed.
-    pub(super) scales: [u8; 16],
-    pub(super) dmin: f32,
+    pub(crate) scales: [u8; 16],
+    pub(crate) dmin: f32,
     /// Signed.
-    pub(super) minima: [u8; 16],
+    pub(crate) minima: [u8; 16],
 }
 
 /// # Safety
@@ -76,7 +76,7 @@ unsafe fn head_of_four<S: Bytes>(s: S, p: *const u8) -> Head {
     }
 }
 
-pub(super) struct Q2K;
+pub(crate) struct Q2K;
 
 impl SuperBlock for Q2K {
     const BYTES: usize = 84;
@@ -111,7 +111,7 @@ impl SuperBlock for Q2K {
     }
 }
 
-pub(super) struct Q3K;
+pub(crate) struct Q3K;
 
 impl SuperBlock for Q3K {
     const BYTES: usize = 110;
@@ -151,7 +151,7 @@ impl SuperBlock for Q3K {
     }
 }
 
-pub(super) struct Q4K;
+pub(crate) struct Q4K;
 
 impl SuperBlock for Q4K {
     const BYTES: usize = 144;
@@ -177,7 +177,7 @@ impl SuperBlock for Q4K {
     }
 }
 
-pub(super) struct Q5K;
+pub(crate) struct Q5K;
 
 impl SuperBlock for Q5K {
     const BYTES: usize = 176;
@@ -210,7 +210,7 @@ impl SuperBlock for Q5K {
     }
 }
 
-pub(super) struct Q6K;
+pub(crate) struct Q6K;
 
 impl SuperBlock for Q6K {
     const BYTES: usize = 210;
@@ -247,7 +247,7 @@ impl SuperBlock for Q6K {
     }
 }
 
-pub(super) struct Iq4Xs;
+pub(crate) struct Iq4Xs;
 
 impl SuperBlock for Iq4Xs {
     const BYTES: usize = 136;
@@ -283,7 +283,7 @@ impl SuperBlock for Iq4Xs {
 }
 
 /// Blocks of 32: `w = d · code + m`.
-pub(super) trait Block {
+pub(crate) trait Block {
     /// Bytes of a block.
     const BYTES: usize;
     /// Whether blocks have a minimum.
@@ -345,7 +345,7 @@ unsafe fn five_bits<S: Bytes>(s: S, p: *const u8, q: *const u8) -> S::B {
     }
 }
 
-pub(super) struct Q4_0;
+pub(crate) struct Q4_0;
 
 impl Block for Q4_0 {
     const BYTES: usize = 18;
@@ -357,7 +357,7 @@ impl Block for Q4_0 {
     }
 }
 
-pub(super) struct Q4_1;
+pub(crate) struct Q4_1;
 
 impl Block for Q4_1 {
     const BYTES: usize = 20;
@@ -376,7 +376,7 @@ impl Block for Q4_1 {
     }
 }
 
-pub(super) struct Q5_0;
+pub(crate) struct Q5_0;
 
 impl Block for Q5_0 {
     const BYTES: usize = 22;
@@ -388,7 +388,7 @@ impl Block for Q5_0 {
     }
 }
 
-pub(super) struct Q5_1;
+pub(crate) struct Q5_1;
 
 impl Block for Q5_1 {
     const BYTES: usize = 24;
@@ -407,7 +407,7 @@ impl Block for Q5_1 {
     }
 }
 
-pub(super) struct Q8_0;
+pub(crate) struct Q8_0;
 
 impl Block for Q8_0 {
     const BYTES: usize = 34;
@@ -419,7 +419,7 @@ impl Block for Q8_0 {
     }
 }
 
-pub(super) struct Iq4Nl;
+pub(crate) struct Iq4Nl;
 
 impl Block for Iq4Nl {
     const BYTES: usize = 18;
@@ -431,7 +431,7 @@ impl Block for Iq4Nl {
     }
 }
 
-pub(super) struct Mxfp4;
+pub(crate) struct Mxfp4;
 
 impl Block for Mxfp4 {
     const BYTES: usize = 17;

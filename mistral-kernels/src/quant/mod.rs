@@ -4,7 +4,7 @@
 //! Layouts and formulas: `ggml-common.h` and `ggml-quants.c` of ggml, and gguf-py's `quants.py`.
 
 mod codebook;
-mod codes;
+pub(crate) mod codes;
 mod dot;
 mod float;
 mod legacy;

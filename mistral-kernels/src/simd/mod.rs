@@ -140,7 +140,7 @@ pub(crate) trait Kernel {
 pub(crate) fn dispatch<K: Kernel>(live: Live, kernel: K) -> K::Out {
     match live.isa() {
         #[cfg(target_arch = "x86_64")]
-        crate::Isa::Avx512 | crate::Isa::Avx512Vnni | crate::Isa::Avx512Bf16 => {
+        crate::Isa::Avx512 | crate::Isa::Avx512Vnni | crate::Isa::Avx512Bf16 | crate::Isa::Amx => {
             // SAFETY: `Live` is only made after detection.
             unsafe { avx512::run(kernel) }
         }

@@ -3,7 +3,7 @@
 use mistral_kernels::testkit::values::{Weights, uniform};
 use mistral_kernels::testkit::{cpus, oracle, worst};
 use mistral_kernels::{
-    Attention, AttentionScratch, CacheData, KvCache, Latent, Matrix, MlaScratch, attention,
+    Attention, AttentionScratch, CacheData, Isa, KvCache, Latent, Matrix, MlaScratch, attention,
     mla_absorb_query, mla_project_value,
 };
 
@@ -66,7 +66,10 @@ fn check(s: &Latent, t: usize, past: usize, weights: &Weights) {
         mla_project_value(&cpu, s, &w, &mixed, &mut out, &mut scratch).expect("fits");
         let far = worst(&out, &expected, None);
         let (isa, name) = (cpu.isa(), weights.name());
-        assert!(far < 2e-5, "{isa} {name} {s:?} t {t}: {far:e}");
+        // Tiles and pairs of bf16 round activations to eight bits of mantissa.
+        let rounds = name == "bf16" && isa >= Isa::Avx512Bf16;
+        let allowed = if rounds { 1e-2 } else { 2e-5 };
+        assert!(far < allowed, "{isa} {name} {s:?} t {t}: {far:e}");
     }
 }
 
