@@ -33,6 +33,7 @@ pub(super) struct Scales {
 /// not to inline would be compiled without the instruction set.
 macro_rules! both {
     ($i:ident => $value:expr) => {
+        // SAFETY: the reason that stands above the implementation.
         unsafe {
             [
                 {
