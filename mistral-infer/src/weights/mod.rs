@@ -47,6 +47,8 @@ pub struct Checkpoint {
     /// Tensor name in the files -> index into `files`.
     index: HashMap<String, usize>,
     naming: Naming,
+    /// Whether blocks are widened to f32.
+    widened: bool,
     /// What the files call the mix of their formats.
     declared: Option<Precision>,
     /// Names in the files that some canonical tensor was taken from.
@@ -110,9 +112,19 @@ impl Checkpoint {
             files,
             index,
             naming,
+            widened: false,
             declared: None,
             used: RefCell::default(),
         })
+    }
+
+    /// The same tensors with blocks widened to f32 when they are asked for: what quantised weights
+    /// stand for, in four to eight times the memory. Kernels round activations beside blocks, and
+    /// nothing beside floats.
+    #[must_use]
+    pub fn widened(mut self) -> Checkpoint {
+        self.widened = true;
+        self
     }
 
     fn entry(&self, name: &str) -> Option<(&WeightFile, &Entry)> {
@@ -125,10 +137,14 @@ impl Checkpoint {
     /// # Errors
     /// [`InferError::MissingTensor`], [`InferError::TensorShape`], [`InferError::TensorDtype`].
     pub fn tensor(&self, canonical: &str, shape: &[usize]) -> Result<Tensor, InferError> {
-        match self.find(canonical, shape)? {
-            Found::Stored(tensor) => Ok(tensor),
-            Found::Halves(halves) => Ok(halves.join(shape)),
-        }
+        let tensor = match self.find(canonical, shape)? {
+            Found::Stored(tensor) => tensor,
+            Found::Halves(halves) => halves.join(shape),
+        };
+        Ok(match self.widened {
+            true => tensor.into_floats(),
+            false => tensor,
+        })
     }
 
     /// Finds a tensor and checks it; reads no data unless it has to be aligned.

@@ -62,7 +62,8 @@ pub(crate) fn floats(values: &[f32]) -> Vec<u8> {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Writer {
     entries: Vec<(String, Vec<u8>)>,
-    tensors: Vec<(String, Vec<usize>, u32, Vec<u8>)>,
+    /// Name, shape with the row length last, storage type, data.
+    pub(crate) tensors: Vec<(String, Vec<usize>, u32, Vec<u8>)>,
 }
 
 impl Writer {
