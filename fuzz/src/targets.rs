@@ -2,10 +2,11 @@
 //! function tells whether the bytes were accepted.
 
 use mistral_core::model::ModelSpec;
-use mistral_infer::Tokenizer;
 use mistral_infer::chat::ChatRequest;
+use mistral_infer::gguf::{Gguf, Value};
 use mistral_infer::tokenizer::TokenizerVersion;
 use mistral_infer::weights::{Checkpoint, WeightStorage};
+use mistral_infer::{GenerateOptions, Model, SessionLimits, Tokenizer};
 use mistral_recommend::{Context, answer, understand, understand_json};
 use std::sync::OnceLock;
 
@@ -57,6 +58,55 @@ pub fn checkpoint(data: &[u8]) -> bool {
     }
     std::fs::remove_file(&path).expect("the file was written above");
     accepted
+}
+
+/// GGUF files: container, description, weights, tokenizer, and a few tokens of a model that has it all.
+pub fn gguf(data: &[u8]) -> bool {
+    let Ok(file) = Gguf::from_bytes(data.to_vec()) else {
+        return false;
+    };
+    for key in file.keys() {
+        let list = file.value(key).and_then(Value::array);
+        let texts = list.and_then(|list| list.texts());
+        assert!(texts.is_none_or(|mut texts| texts.all(|text| text.is_ok())));
+    }
+    for tensor in file.tensors() {
+        assert!(file.tensor(&tensor.name).is_some());
+    }
+    let tokenizer = Tokenizer::from_gguf(&file);
+    if let Ok(Some(tokenizer)) = &tokenizer {
+        let _ = tokenizer
+            .encode("Où? [INST] \u{1f600}\n  a")
+            .map(|ids| tokenizer.decode(&ids));
+    }
+    let has_tokenizer = matches!(tokenizer, Ok(Some(_)));
+    let Ok(spec) = file.spec() else {
+        // A vocabulary alone is a file of its own kind.
+        return has_tokenizer && file.tensors().next().is_none();
+    };
+    let Ok(checkpoint) = Checkpoint::from_gguf(&file) else {
+        return false;
+    };
+    let vocab_size = spec.vocab_size;
+    let Ok(model) = Model::from_parts(spec, &checkpoint, tokenizer.ok().flatten(), 1) else {
+        return false;
+    };
+    let limits = SessionLimits {
+        max_seq_len: Some(4),
+        max_batch_tokens: 2,
+        ..SessionLimits::default()
+    };
+    if let Ok(mut session) = model.session(limits) {
+        let options = GenerateOptions {
+            max_tokens: 2,
+            ..GenerateOptions::default()
+        };
+        // Weights may be NaN: then this ends in an error.
+        if let Ok(pieces) = session.generate(&[(vocab_size - 1) as u32, 0], &options) {
+            pieces.for_each(drop);
+        }
+    }
+    true
 }
 
 /// Tokenizer files of all three kinds.

@@ -2,10 +2,13 @@
 //! same weights in other forms.
 
 mod gguf_files;
+#[path = "gguf_files/latent.rs"]
+mod latent;
 
 use std::path::{Path, PathBuf};
 
-use gguf_files::{DIM, GGML_F16, GGML_F32, HIDDEN, VOCAB, Writer, floats, noise};
+use gguf_files::{DIM, GGML_F16, GGML_F32, VOCAB, floats, noise};
+use latent::{Canonical, Form, HEADS, LORA, Twofold, V, mistral4};
 use mistral_core::precision::{Format, Precision};
 use mistral_infer::gguf::Gguf;
 use mistral_infer::weights::{Checkpoint, WeightStorage};
@@ -127,13 +130,18 @@ fn expected(folder: &Path, name: &str) -> (Vec<u32>, Vec<f32>) {
     )
 }
 
+const TOKENS: [u32; 7] = [1, 5, 3, 0, 2, 2, 4];
+
 /// The same numbers in a safetensors file with Mistral's names.
-fn native(path: &Path, tensors: &[(String, Vec<usize>, Vec<f32>)]) {
-    let data: Vec<Vec<u8>> = tensors.iter().map(|(.., v)| floats(v)).collect();
-    let views = tensors.iter().zip(&data).map(|((name, shape, _), bytes)| {
-        let view = TensorView::new(safetensors::Dtype::F32, shape.clone(), bytes);
-        (name.clone(), view.expect("the shape fits"))
-    });
+fn native(path: &Path, tensors: &[Canonical]) {
+    let data: Vec<Vec<u8>> = tensors.iter().map(|t| floats(&t.values)).collect();
+    let views = tensors
+        .iter()
+        .zip(&data)
+        .map(|(Canonical { name, shape, .. }, bytes)| {
+            let view = TensorView::new(safetensors::Dtype::F32, shape.clone(), bytes);
+            (name.clone(), view.expect("the shape fits"))
+        });
     std::fs::write(
         path,
         safetensors::serialize(views, None).expect("serialises"),
@@ -141,208 +149,12 @@ fn native(path: &Path, tensors: &[(String, Vec<usize>, Vec<f32>)]) {
     .expect("written");
 }
 
-const EXPERTS: usize = 4;
-const HEADS: usize = 2;
-const LORA: usize = 12;
-const NOPE: usize = 6;
-const ROPE: usize = 4;
-const V: usize = 8;
-const TOKENS: [u32; 7] = [1, 5, 3, 0, 2, 2, 4];
-
-/// How a file stores what may be stored in more than one way.
-#[derive(Debug, Clone, Copy, PartialEq)]
-enum Form {
-    /// Experts stacked, `wkv_b` whole.
-    Usual,
-    /// Gate and up of all experts in one tensor, `wkv_b` in two.
-    Fused,
-    /// A tensor for each expert.
-    Apart,
-}
-
-/// A model with latent attention, a dense layer, routed and shared experts: as GGUF in a form, and
-/// the same numbers under canonical names.
-fn mistral4(form: Form) -> (Writer, Vec<(String, Vec<usize>, Vec<f32>)>) {
-    let mut w = Writer::default();
-    w.text("general.architecture", "mistral4");
-    for (key, value) in [
-        ("block_count", 2),
-        ("context_length", 64),
-        ("embedding_length", DIM),
-        ("feed_forward_length", HIDDEN),
-        ("attention.head_count", HEADS),
-        ("attention.head_count_kv", 1),
-        ("attention.q_lora_rank", 10),
-        ("attention.kv_lora_rank", LORA),
-        ("attention.key_length", LORA + ROPE),
-        ("attention.value_length", LORA),
-        ("attention.key_length_mla", NOPE + ROPE),
-        ("attention.value_length_mla", V),
-        ("rope.dimension_count", ROPE),
-        ("leading_dense_block_count", 1),
-        ("expert_count", EXPERTS),
-        ("expert_used_count", 2),
-        ("expert_shared_count", 1),
-        ("expert_feed_forward_length", HIDDEN / 2),
-        ("vocab_size", VOCAB),
-    ] {
-        w.u32(&format!("mistral4.{key}"), value as u32);
-    }
-    w.bool("mistral4.expert_weights_norm", true)
-        .f32("mistral4.attention.layer_norm_rms_epsilon", 1e-5);
-    let mut all = Vec::new();
-    let mut put = |w: &mut Writer, ggml: &str, canonical: &str, shape: &[usize]| {
-        let values = noise(shape.iter().product(), all.len() as u64 + 1);
-        if !ggml.is_empty() {
-            w.tensor(&format!("{ggml}.weight"), shape, GGML_F32, floats(&values));
-        }
-        all.push((
-            format!("{canonical}.weight"),
-            shape.to_vec(),
-            values.clone(),
-        ));
-        values
-    };
-    put(&mut w, "token_embd", "tok_embeddings", &[VOCAB, DIM]);
-    put(&mut w, "output_norm", "norm", &[DIM]);
-    put(&mut w, "output", "output", &[VOCAB, DIM]);
-    for layer in 0..2 {
-        let g = |name: &str| format!("blk.{layer}.{name}");
-        let c = |name: &str| format!("layers.{layer}.{name}");
-        put(&mut w, &g("attn_norm"), &c("attention_norm"), &[DIM]);
-        put(&mut w, &g("ffn_norm"), &c("ffn_norm"), &[DIM]);
-        put(&mut w, &g("attn_q_a"), &c("attention.wq_a"), &[10, DIM]);
-        put(&mut w, &g("attn_q_a_norm"), &c("attention.q_a_norm"), &[10]);
-        let rows = HEADS * (NOPE + ROPE);
-        put(&mut w, &g("attn_q_b"), &c("attention.wq_b"), &[rows, 10]);
-        let rows = LORA + ROPE;
-        put(
-            &mut w,
-            &g("attn_kv_a_mqa"),
-            &c("attention.wkv_a_with_mqa"),
-            &[rows, DIM],
-        );
-        put(
-            &mut w,
-            &g("attn_kv_a_norm"),
-            &c("attention.kv_a_norm"),
-            &[LORA],
-        );
-        let rows = HEADS * (NOPE + V);
-        let whole = if form == Form::Fused {
-            String::new()
-        } else {
-            g("attn_kv_b")
-        };
-        let kv_b = put(&mut w, &whole, &c("attention.wkv_b"), &[rows, LORA]);
-        if form == Form::Fused {
-            let (keys, values) = halves(&kv_b);
-            let name = |n: &str| format!("blk.{layer}.{n}.weight");
-            w.tensor(
-                &name("attn_k_b"),
-                &[HEADS, LORA, NOPE],
-                GGML_F32,
-                floats(&keys),
-            );
-            w.tensor(
-                &name("attn_v_b"),
-                &[HEADS, V, LORA],
-                GGML_F32,
-                floats(&values),
-            );
-        }
-        put(
-            &mut w,
-            &g("attn_output"),
-            &c("attention.wo"),
-            &[DIM, HEADS * V],
-        );
-        let matrices = [("gate", "w1"), ("down", "w2"), ("up", "w3")];
-        let shape = |matrix: &str, hidden| match matrix {
-            "w2" => [DIM, hidden],
-            _ => [hidden, DIM],
-        };
-        if layer == 0 {
-            for (ggml, matrix) in matrices {
-                let canonical = c(&format!("feed_forward.{matrix}"));
-                put(
-                    &mut w,
-                    &g(&format!("ffn_{ggml}")),
-                    &canonical,
-                    &shape(matrix, HIDDEN),
-                );
-            }
-            continue;
-        }
-        put(&mut w, &g("ffn_gate_inp"), &c("gate"), &[EXPERTS, DIM]);
-        let mut stacked = [Vec::new(), Vec::new(), Vec::new()];
-        let mut fused = Vec::new();
-        for e in 0..EXPERTS {
-            let mut own = Vec::new();
-            for (i, (ggml, matrix)) in matrices.into_iter().enumerate() {
-                let ggml = match form {
-                    Form::Apart => g(&format!("ffn_{ggml}.{e}")),
-                    Form::Usual | Form::Fused => String::new(),
-                };
-                let canonical = c(&format!("experts.{e}.{matrix}"));
-                let values = put(&mut w, &ggml, &canonical, &shape(matrix, HIDDEN / 2));
-                stacked[i].extend_from_slice(&values);
-                own.push(values);
-            }
-            fused.extend([&own[0][..], &own[2]].concat());
-        }
-        let tensor = |w: &mut Writer, name: &str, [rows, cols]: [usize; 2], values: &[f32]| {
-            let shape = [EXPERTS, rows, cols];
-            w.tensor(
-                &format!("blk.1.{name}.weight"),
-                &shape,
-                GGML_F32,
-                floats(values),
-            );
-        };
-        let half = HIDDEN / 2;
-        match form {
-            Form::Apart => {}
-            Form::Fused => tensor(&mut w, "ffn_gate_up_exps", [HIDDEN, DIM], &fused),
-            Form::Usual => {
-                tensor(&mut w, "ffn_gate_exps", [half, DIM], &stacked[0]);
-                tensor(&mut w, "ffn_up_exps", [half, DIM], &stacked[2]);
-            }
-        }
-        if form != Form::Apart {
-            tensor(&mut w, "ffn_down_exps", [DIM, half], &stacked[1]);
-        }
-        for (ggml, matrix) in matrices {
-            let canonical = c(&format!("shared_experts.{matrix}"));
-            put(
-                &mut w,
-                &g(&format!("ffn_{ggml}_shexp")),
-                &canonical,
-                &shape(matrix, half),
-            );
-        }
-    }
-    (w, all)
-}
-
-/// `wkv_b` as files for absorbed attention have it: keys transposed within a head, and values.
-fn halves(kv_b: &[f32]) -> (Vec<f32>, Vec<f32>) {
-    let (mut keys, mut values) = (Vec::new(), Vec::new());
-    for head in kv_b.chunks((NOPE + V) * LORA) {
-        for j in 0..LORA {
-            keys.extend((0..NOPE).map(|i| head[i * LORA + j]));
-        }
-        values.extend_from_slice(&head[NOPE * LORA..]);
-    }
-    (keys, values)
-}
-
 #[test]
 fn every_form_of_a_model_gives_the_same_logits() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut first: Option<Vec<f32>> = None;
     for form in [Form::Usual, Form::Fused, Form::Apart] {
-        let (writer, tensors) = mistral4(form);
+        let Twofold { writer, tensors } = mistral4(form);
         let path = folder.path().join(format!("{form:?}.gguf"));
         std::fs::write(&path, writer.finish()).expect("written");
         let model = load(&path).unwrap_or_else(|e| panic!("{form:?}: {e:?}"));
@@ -361,7 +173,7 @@ fn every_form_of_a_model_gives_the_same_logits() {
 
 #[test]
 fn halves_of_other_shapes_are_refused() {
-    let (mut writer, _) = mistral4(Form::Fused);
+    let mut writer = mistral4(Form::Fused).writer;
     let name = "blk.0.attn_v_b.weight";
     writer.tensor(
         name,
