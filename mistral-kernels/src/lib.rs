@@ -43,6 +43,8 @@ mod simd;
 mod swiglu;
 #[doc(hidden)]
 pub mod testkit;
+#[cfg(target_arch = "x86_64")]
+mod vnni;
 
 pub use attention::{
     Attention, AttentionScratch, CacheBuffer, CacheData, CacheDataMut, CacheShape, CacheType,

@@ -47,9 +47,27 @@ impl PackRows<'_> {
         pack.run(cpu.live());
     }
 
+    /// As [`Kernel::run`], for [`Words::Bytes`].
+    #[cfg(target_arch = "x86_64")]
+    pub(super) fn run_bytes(self, cpu: &Cpu) {
+        let pack = crate::vnni::PackBytes {
+            x: self.x,
+            cols: self.cols,
+            tile: self.tile,
+            out: self.out,
+            start: self.start,
+        };
+        pack.run(cpu.live());
+    }
+
     #[cfg(not(target_arch = "x86_64"))]
     pub(super) fn run_tiles(self, _: &Cpu) {
         unreachable!("no set with tiles was found")
+    }
+
+    #[cfg(not(target_arch = "x86_64"))]
+    pub(super) fn run_bytes(self, _: &Cpu) {
+        unreachable!("no set with dot products of bytes was found")
     }
 }
 
@@ -69,7 +87,7 @@ impl Kernel for PackRows<'_> {
             match self.words {
                 Words::F32 => pack::rows(s, Words::F32, size, row, out),
                 Words::Bf16Pairs => pack::rows(s, Words::Bf16Pairs, size, row, out),
-                Words::Tiles => unreachable!("packed by `run_tiles`"),
+                Words::Tiles | Words::Bytes => unreachable!("packed in their own ways"),
             }
         }
     }

@@ -62,6 +62,8 @@ pub(crate) enum Words {
     Bf16Pairs,
     /// The same, in the order of tiles (see [`crate::amx`]), from [`MIN_TILED`] tokens on.
     Tiles,
+    /// Bytes with their scales, see [`crate::vnni`].
+    Bytes,
 }
 
 /// Tokens of a tile.
@@ -75,7 +77,7 @@ impl Words {
     /// Whether a product with this many tokens reads activations as they are, not packed.
     pub(crate) fn few(self, tokens: usize) -> bool {
         match self {
-            Self::F32 | Self::Bf16Pairs => tokens <= FEW,
+            Self::F32 | Self::Bf16Pairs | Self::Bytes => tokens <= FEW,
             Self::Tiles => tokens < MIN_TILED,
         }
     }
@@ -83,7 +85,8 @@ impl Words {
     /// Words of a row; pairs need an even number of columns.
     pub(crate) fn of(self, cols: usize) -> usize {
         match self {
-            Self::F32 => cols,
+            // Bytes take less; they count themselves.
+            Self::F32 | Self::Bytes => cols,
             Self::Bf16Pairs | Self::Tiles => cols / 2,
         }
     }
@@ -113,7 +116,7 @@ pub(crate) unsafe fn rows<S: Simd>(
             let mut block = [s.splat(0.0); 16];
             for (r, vector) in block[..m].iter_mut().enumerate() {
                 *vector = match words {
-                    Words::F32 => s.load(row(r).add(c)),
+                    Words::F32 | Words::Bytes => s.load(row(r).add(c)),
                     Words::Bf16Pairs | Words::Tiles => s.load_pairs(row(r).add(2 * c)),
                 };
             }
@@ -123,7 +126,7 @@ pub(crate) unsafe fn rows<S: Simd>(
             let row = row(r);
             for c in whole..cols {
                 *out.add(c * m + r) = match words {
-                    Words::F32 => *row.add(c),
+                    Words::F32 | Words::Bytes => *row.add(c),
                     Words::Bf16Pairs | Words::Tiles => pair(*row.add(2 * c), *row.add(2 * c + 1)),
                 };
             }

@@ -153,11 +153,16 @@ const LINE: usize = 16;
 /// Words that a thread works in.
 fn panel_words() -> usize {
     #[cfg(target_arch = "x86_64")]
-    if crate::Isa::best() == crate::Isa::Amx {
-        return crate::amx::SCRATCH.max(PANEL + UNPACKED);
+    match crate::Isa::best() {
+        crate::Isa::Amx => return crate::amx::SCRATCH.max(crate::vnni::SCRATCH),
+        best if best >= crate::Isa::Avx512Vnni => return crate::vnni::SCRATCH,
+        _ => {}
     }
     PANEL + UNPACKED
 }
+
+#[cfg(target_arch = "x86_64")]
+const _: () = assert!(crate::vnni::SCRATCH >= PANEL + UNPACKED);
 
 /// What follows the first [`LINE`] border of a buffer.
 fn aligned(words: &mut [f32]) -> &mut [f32] {
@@ -245,6 +250,11 @@ fn words<'a>(cpu: &Cpu, count: usize, product: &dyn Fn(usize) -> Product<'a>) ->
     };
     if cpu.isa() == crate::Isa::Amx && (0..count).all(|i| tiles(product(i).w)) {
         return Words::Tiles;
+    }
+    let bytes =
+        |w: Matrix<'_>| matches!(w.data(), WeightData::Blocks(_)) && w.cols().is_multiple_of(256);
+    if cpu.isa() >= crate::Isa::Avx512Vnni && (0..count).all(|i| bytes(product(i).w)) {
+        return Words::Bytes;
     }
     let suits =
         |w: Matrix<'_>| matches!(w.data(), WeightData::Bf16(_)) && w.cols().is_multiple_of(2);
@@ -336,6 +346,7 @@ fn pack_inputs<'a>(
 ) {
     let tile_rows = match words {
         Words::Tiles => TILED,
+        Words::Bytes => 8,
         Words::F32 | Words::Bf16Pairs => dispatch(cpu.live(), TileRows),
     };
     let product_cols = if count == 0 { 0 } else { product(0).w.cols() };
@@ -365,6 +376,7 @@ fn pack_inputs<'a>(
             Words::F32 => dispatch(cpu.live(), pack),
             Words::Bf16Pairs => dispatch_pairs(cpu.live(), pack),
             Words::Tiles => pack.run_tiles(cpu),
+            Words::Bytes => pack.run_bytes(cpu),
         }
     });
 }
@@ -426,6 +438,8 @@ impl<'a> Task<'a> {
                 y,
             };
             bytes::dispatch(cpu.live(), work);
+        } else if self.words == Words::Bytes {
+            self.run_bytes(cpu, w);
         } else {
             let (panel, unpacked) = self.scratch.split_at_mut(PANEL);
             let weights = BlockPanels { w, cols, unpacked };
@@ -474,9 +488,31 @@ impl<'a> Task<'a> {
         work.run(cpu.live());
     }
 
+    #[cfg(target_arch = "x86_64")]
+    fn run_bytes(self, cpu: &Cpu, w: Blocks<'a>) {
+        let (cols, tokens) = (self.p.w.cols(), self.p.x.count());
+        let start = self.p.packed_row * cols;
+        let work = crate::vnni::GemmBytes {
+            w,
+            cols,
+            rows: self.rows,
+            // SAFETY: packing has ended, so that everybody only reads.
+            x: unsafe { self.packed.read(start..start + tokens * cols) },
+            tokens,
+            y: self.p.y,
+            scratch: self.scratch,
+        };
+        work.run(cpu.live());
+    }
+
     #[cfg(not(target_arch = "x86_64"))]
     fn run_tiles(self, _: &Cpu) {
         unreachable!("no set with tiles was found")
+    }
+
+    #[cfg(not(target_arch = "x86_64"))]
+    fn run_bytes(self, _: &Cpu, _: Blocks<'a>) {
+        unreachable!("no set with dot products of bytes was found")
     }
 }
 
