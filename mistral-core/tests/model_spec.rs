@@ -229,6 +229,94 @@ fn gguf_metadata_names_the_same_model() {
     );
 }
 
+/// Metadata of a tiny model of an architecture, with some values changed.
+fn gguf(arch: &str, changes: &[(&str, GgufValue)]) -> Result<ModelSpec, CoreError> {
+    let integer = |n| Some(GgufValue::Integer(n));
+    let lookup = |key: &str| {
+        let key = key
+            .strip_prefix(arch)
+            .and_then(|k| k.strip_prefix('.'))
+            .unwrap_or(key);
+        if let Some((_, value)) = changes.iter().find(|(changed, _)| *changed == key) {
+            return Some(value.clone());
+        }
+        match key {
+            "general.architecture" => Some(GgufValue::Text(arch.into())),
+            "block_count" => integer(2),
+            "embedding_length" => integer(64),
+            "feed_forward_length" => integer(96),
+            "attention.head_count" => integer(4),
+            "attention.layer_norm_rms_epsilon" => Some(GgufValue::Float(1e-5)),
+            "attention.kv_lora_rank" => integer(16),
+            "attention.key_length_mla" => integer(24),
+            "attention.value_length_mla" => integer(16),
+            "rope.dimension_count" if arch == "mistral4" => integer(8),
+            "rope.scaling.factor" => Some(GgufValue::Float(16.0)),
+            "rope.scaling.original_context_length" => integer(128),
+            _ => None,
+        }
+    };
+    ModelSpec::from_gguf_metadata(&lookup, false, 160)
+}
+
+#[test]
+fn yarn_in_gguf_scales_as_llama_cpp_does() {
+    let log = 0.1 * 16f64.ln();
+    let yarn = ("rope.scaling.type", GgufValue::Text("yarn".into()));
+    // Architecture, multiplier, magnitude on cos and sin, magnitude on the softmax.
+    for (arch, multiplier, rope, softmax) in [
+        ("mistral3", None, 1.0 + log, 1.0),
+        ("mistral3", Some(0.0), 1.0 + log, 1.0),
+        ("mistral3", Some(1.0), 1.0, 1.0),
+        ("mistral3", Some(0.5), (1.0 + log) / (1.0 + 0.5 * log), 1.0),
+        ("mistral4", None, 1.0 + log, 1.0),
+        ("mistral4", Some(f64::from(0.1f32)), 1.0, 1.0 + log),
+    ] {
+        let mut changes = vec![yarn.clone()];
+        let key = "rope.scaling.yarn_log_multiplier";
+        changes.extend(multiplier.map(|m| (key, GgufValue::Float(m))));
+        let spec = gguf(arch, &changes).unwrap();
+        let width = if arch == "mistral4" { 24f64 } else { 16.0 };
+        let expected = softmax * softmax / width.sqrt();
+        assert!(
+            (spec.rope.attention_factor - rope).abs() < 1e-12,
+            "{arch} {multiplier:?}"
+        );
+        assert!(
+            (spec.softmax_scale - expected).abs() < 1e-12,
+            "{arch} {multiplier:?}"
+        );
+    }
+}
+
+#[test]
+fn gguf_experts_are_normalised_where_llama_cpp_does() {
+    let experts = [
+        ("expert_count", GgufValue::Integer(8)),
+        ("expert_used_count", GgufValue::Integer(2)),
+    ];
+    for (arch, says, expected) in [
+        ("llama", None, true),
+        ("mistral4", None, false),
+        ("mistral4", Some(true), true),
+    ] {
+        let mut changes = experts.to_vec();
+        changes.extend(says.map(|flag| ("expert_weights_norm", GgufValue::Bool(flag))));
+        let moe = gguf(arch, &changes).unwrap().moe.unwrap();
+        assert_eq!(moe.normalize, expected, "{arch} {says:?}");
+    }
+}
+
+#[test]
+fn gguf_token_ids_that_no_vocabulary_has_are_refused() {
+    for id in [160, 1 << 32, (1 << 32) + 2, u64::MAX] {
+        for key in ["tokenizer.ggml.bos_token_id", "tokenizer.ggml.eos_token_id"] {
+            let found = gguf("llama", &[(key, GgufValue::Integer(id))]);
+            assert!(found.is_err(), "{key} = {id}");
+        }
+    }
+}
+
 #[test]
 fn every_fixture_is_read_in_each_of_its_forms() {
     let Some(dir) = fixtures() else { return };
