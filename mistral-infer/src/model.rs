@@ -25,7 +25,8 @@ pub struct LoadOptions {
     pub storage: WeightStorage,
     /// The tokenizer's file, when it isn't in the model's folder under a usual name.
     pub tokenizer: Option<PathBuf>,
-    /// The chat version, which a `tokenizer.json` doesn't tell; other tokenizer files do.
+    /// The chat version, which a `tokenizer.json` doesn't tell, nor a GGUF file whose template isn't
+    /// Mistral's; other tokenizer files do.
     pub chat_version: Option<TokenizerVersion>,
 }
 

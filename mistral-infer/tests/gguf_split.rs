@@ -145,6 +145,19 @@ fn parts_that_contradict_each_other_are_refused() {
 }
 
 #[test]
+fn a_file_of_another_name_is_told_by_its_letters() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("sha256-0123");
+    std::fs::write(&path, gguf_files::tiny().finish()).expect("written");
+    load(&path).expect("a model");
+    std::fs::write(&path, b"GGU").expect("written");
+    assert!(matches!(load(&path), Err(InferError::NoModel { .. })));
+    let empty = folder.path().join("empty.gguf");
+    std::fs::write(&empty, b"").expect("written");
+    assert!(matches!(refused(&empty), GgufError::Truncated { .. }));
+}
+
+#[test]
 fn a_folder_has_one_model() {
     let folder = tempfile::tempdir().expect("a folder");
     let bytes = gguf_files::tiny().finish();

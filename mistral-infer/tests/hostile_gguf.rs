@@ -10,7 +10,7 @@ use gguf_files::{
 };
 use mistral_infer::gguf::{Gguf, GgufError, Value};
 use mistral_infer::weights::{Checkpoint, WeightStorage};
-use mistral_infer::{InferError, LoadOptions, Model};
+use mistral_infer::{GenerateOptions, InferError, LoadOptions, Model, SessionLimits};
 
 /// Counts that overflow, wrap or exceed any file.
 const CLAIMS: [u64; 6] = [
@@ -445,5 +445,31 @@ fn a_cut_file_names_its_path() {
             Err(InferError::Gguf { path: named, .. }) => assert_eq!(named, path),
             other => panic!("{other:?}"),
         }
+    }
+}
+
+#[test]
+fn weights_that_are_no_numbers_end_in_an_error() {
+    let blocks = |scale: half::f16| {
+        let block = [&scale.to_le_bytes()[..], &[1; 32]].concat();
+        block.repeat(gguf_files::VOCAB)
+    };
+    for scale in [half::f16::NAN, half::f16::INFINITY] {
+        let mut w = gguf_files::tiny_of(32);
+        w.tensor(
+            "output.weight",
+            &[gguf_files::VOCAB, 32],
+            GGML_Q8_0,
+            blocks(scale),
+        );
+        let file = Gguf::from_bytes(w.finish()).expect("the container is valid");
+        let files = Checkpoint::from_gguf(&file).expect("tensors");
+        let spec = file.spec().expect("a valid description");
+        let model = Model::from_parts(spec, &files, None, 1).expect("a model");
+        let mut session = model.session(SessionLimits::default()).expect("a session");
+        let found: Result<Vec<_>, _> = session
+            .generate(&[1, 2], &GenerateOptions::default())
+            .and_then(Iterator::collect);
+        assert!(found.is_err(), "{scale}");
     }
 }

@@ -4,9 +4,10 @@
 //! (`split.no`, counted from 0) and of how many (`split.count`). Source: llama.cpp's `gguf-split`.
 
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use super::File;
 use super::error::GgufError;
 use super::limits::MAX_SHARDS;
 use super::value::Value;
@@ -23,7 +24,7 @@ pub(super) struct Shard {
 
 impl Shard {
     /// Checks that a file is this part.
-    pub(super) fn check(&self, file: &File) -> Result<(), GgufError> {
+    pub(super) fn check(&self, file: &super::File) -> Result<(), GgufError> {
         let expected = [("split.no", self.number - 1), ("split.count", self.count)];
         for (key, expected) in expected {
             let found = file.value(key);
@@ -43,7 +44,7 @@ impl Shard {
 
 /// The parts of the model that `file` is a part of, all of which are there; `None` when it is
 /// whole.
-pub(super) fn shards(file: &File, path: &Path) -> Result<Option<Vec<Shard>>, GgufError> {
+pub(super) fn shards(file: &super::File, path: &Path) -> Result<Option<Vec<Shard>>, GgufError> {
     let key = "split.count";
     let count = match file.value(key) {
         None => return Ok(None),
@@ -108,7 +109,8 @@ pub(crate) fn model_file(path: &Path) -> Result<Option<PathBuf>, InferError> {
             .is_some_and(|e| e.eq_ignore_ascii_case(ending))
     };
     if !path.is_dir() {
-        return Ok(is(path, "gguf").then(|| path.to_owned()));
+        let found = is(path, "gguf") || starts_as_gguf(path);
+        return Ok(found.then(|| path.to_owned()));
     }
     let io = |source| InferError::Io {
         path: path.to_owned(),
@@ -142,6 +144,13 @@ pub(crate) fn model_file(path: &Path) -> Result<Option<PathBuf>, InferError> {
         }),
         found => Ok(found.map(|(_, file)| file)),
     }
+}
+
+/// Whether a file begins with the format's letters: some programs keep models under other names.
+fn starts_as_gguf(path: &Path) -> bool {
+    let mut letters = [0; 4];
+    let read = File::open(path).and_then(|mut file| file.read_exact(&mut letters));
+    read.is_ok() && letters == *b"GGUF"
 }
 
 #[cfg(test)]

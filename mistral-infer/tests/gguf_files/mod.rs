@@ -171,15 +171,20 @@ pub(crate) const LAYERS: usize = 2;
 
 /// A dense model of two layers in f32, without a tokenizer.
 pub(crate) fn tiny() -> Writer {
+    tiny_of(DIM)
+}
+
+/// The same with another width.
+pub(crate) fn tiny_of(dim: usize) -> Writer {
     let mut w = Writer::default();
     w.text("general.architecture", "llama")
         .u32("llama.block_count", LAYERS as u32)
         .u32("llama.context_length", 64)
-        .u32("llama.embedding_length", DIM as u32)
+        .u32("llama.embedding_length", dim as u32)
         .u32("llama.feed_forward_length", HIDDEN as u32)
         .u32("llama.attention.head_count", 2)
         .u32("llama.attention.head_count_kv", 1)
-        .u32("llama.rope.dimension_count", 4)
+        .u32("llama.rope.dimension_count", dim as u32 / 2)
         .u32("llama.vocab_size", VOCAB as u32)
         .f32("llama.rope.freq_base", 1e4)
         .f32("llama.attention.layer_norm_rms_epsilon", 1e-5);
@@ -189,20 +194,20 @@ pub(crate) fn tiny() -> Writer {
         let values = noise(shape.iter().product(), seed);
         w.tensor(name, shape, GGML_F32, floats(&values));
     };
-    float(&mut w, "token_embd.weight", &[VOCAB, DIM]);
-    float(&mut w, "output_norm.weight", &[DIM]);
-    float(&mut w, "output.weight", &[VOCAB, DIM]);
+    float(&mut w, "token_embd.weight", &[VOCAB, dim]);
+    float(&mut w, "output_norm.weight", &[dim]);
+    float(&mut w, "output.weight", &[VOCAB, dim]);
     for i in 0..LAYERS {
         let name = |n: &str| format!("blk.{i}.{n}.weight");
-        float(&mut w, &name("attn_norm"), &[DIM]);
-        float(&mut w, &name("attn_q"), &[DIM, DIM]);
-        float(&mut w, &name("attn_k"), &[DIM / 2, DIM]);
-        float(&mut w, &name("attn_v"), &[DIM / 2, DIM]);
-        float(&mut w, &name("attn_output"), &[DIM, DIM]);
-        float(&mut w, &name("ffn_norm"), &[DIM]);
-        float(&mut w, &name("ffn_gate"), &[HIDDEN, DIM]);
-        float(&mut w, &name("ffn_up"), &[HIDDEN, DIM]);
-        float(&mut w, &name("ffn_down"), &[DIM, HIDDEN]);
+        float(&mut w, &name("attn_norm"), &[dim]);
+        float(&mut w, &name("attn_q"), &[dim, dim]);
+        float(&mut w, &name("attn_k"), &[dim / 2, dim]);
+        float(&mut w, &name("attn_v"), &[dim / 2, dim]);
+        float(&mut w, &name("attn_output"), &[dim, dim]);
+        float(&mut w, &name("ffn_norm"), &[dim]);
+        float(&mut w, &name("ffn_gate"), &[HIDDEN, dim]);
+        float(&mut w, &name("ffn_up"), &[HIDDEN, dim]);
+        float(&mut w, &name("ffn_down"), &[dim, HIDDEN]);
     }
     w
 }
