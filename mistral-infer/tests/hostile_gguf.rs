@@ -473,3 +473,35 @@ fn weights_that_are_no_numbers_end_in_an_error() {
         assert!(found.is_err(), "{scale}");
     }
 }
+
+/// A file of holes takes no room on a disk and could hold what is claimed: limits end it.
+#[test]
+fn claims_that_a_file_of_holes_could_hold_are_refused() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("holes.gguf");
+    let long = |kind, len: u64| with_entry(entry("a", ARRAY, &array(kind, len, &[])));
+    for bytes in [
+        start(1 << 30, 0),
+        start(0, 1 << 30),
+        long(TEXT, 1 << 30),
+        long(BOOL, 1 << 35),
+        with_entry(entry("a", TEXT, &(1u64 << 35).to_le_bytes())),
+        with_entry((1u64 << 35).to_le_bytes().to_vec()),
+    ] {
+        std::fs::write(&path, bytes).expect("written");
+        let file = std::fs::File::options().write(true).open(&path);
+        if file.and_then(|f| f.set_len(1 << 36)).is_err() {
+            // Not every file system has holes.
+            return;
+        }
+        let found = Gguf::open(&path, WeightStorage::Mapped);
+        let named = matches!(
+            found,
+            Err(InferError::Gguf {
+                source: GgufError::TooMany { .. },
+                ..
+            })
+        );
+        assert!(named, "{found:?}");
+    }
+}
