@@ -177,6 +177,27 @@ pub enum KernelError {
         /// How the weights are stored.
         found: Format,
     },
+    /// A weight that is NaN or infinite has no place in a block.
+    #[error("quantize: weight {index} is {value}, expected a finite number")]
+    NonFiniteWeight {
+        /// Index into the weights.
+        index: usize,
+        /// What was found.
+        value: f32,
+    },
+    /// A weight so large that its block's scale is beyond f16.
+    #[error(
+        "quantize: weight {index} is {value}, too large for the f16 scale of {}",
+        format.name()
+    )]
+    WeightRange {
+        /// The format asked for.
+        format: Format,
+        /// Index into the weights.
+        index: usize,
+        /// What was found.
+        value: f32,
+    },
     /// Rows of a weight that don't end with a block.
     #[error("matrix: rows of {cols} weights, expected a multiple of {block} ({})", format.name())]
     BlockRow {

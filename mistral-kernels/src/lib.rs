@@ -59,7 +59,7 @@ pub use moe::{
     ExpertLoad, ExpertWeights, Experts, ExpertsScratch, Router, Routing, Scoring, experts, route,
 };
 pub use norm::{add_rms_norm, layer_norm, rms_norm};
-pub use quant::{BLOCK_FORMATS, Blocks, dequantize};
+pub use quant::{BLOCK_FORMATS, Blocks, dequantize, quantize};
 pub use rope::{Rope, RopeAngles, RopeLayout, Yarn, inv_freq, rope, scale_inv_freq};
 pub use sample::{Sampler, Sampling};
 pub use scale::{llama4_scale, scale_llama4, scale_ssmax, softcap};

@@ -8,11 +8,13 @@ pub(crate) mod codes;
 mod dot;
 mod float;
 mod legacy;
+mod quantize;
 mod rows;
 mod super_block;
 
 pub(crate) use dot::DotGroups;
 pub(crate) use float::unpack;
+pub use quantize::quantize;
 pub(crate) use rows::{Group, Quantize, groups};
 
 use std::ops::Range;

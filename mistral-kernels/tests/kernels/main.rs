@@ -7,6 +7,7 @@ mod linear;
 mod mla;
 mod moe;
 mod norm;
+mod quantize;
 mod rope;
 mod sample;
 mod scale;
