@@ -7,7 +7,7 @@ use std::ops::Range;
 use half::bf16;
 use mistral_core::precision::Format;
 
-use super::panel::{Pairs, Q4K, Source, Super, fill};
+use super::panel::{Pairs, Q4K, Source, Super, fill, row_words};
 use super::tiles::Tiles;
 use super::{CHUNK, SIDE, STEPS, TILE_WORDS, chunk_of};
 use crate::bytes::Avx512Vnni;
@@ -102,7 +102,7 @@ unsafe fn run(work: GemmTiles<'_>) {
 unsafe fn product<W: Source>(work: GemmTiles<'_>, w: *const u8) {
     let cols = work.w.cols();
     let (sums, panel) = work.scratch.split_at_mut(sums_of(work.tokens));
-    let room = panel.len() / (2 * TILE_WORDS * CHUNK) * CHUNK * STEPS;
+    let room = (panel.len() / 32 - row_words(0)) * 2 / (CHUNK * STEPS) * (CHUNK * STEPS);
     let most = if work.tokens <= FEW { room } else { LONG };
     let (panel, sums) = (panel.as_mut_ptr(), sums.as_mut_ptr());
     let stride = cols / W::ITEMS * W::BYTES;
@@ -122,10 +122,11 @@ unsafe fn product<W: Source>(work: GemmTiles<'_>, w: *const u8) {
                     let sums = sums.add(i * tokens.div_ceil(32) * BLOCK);
                     for c in (0..steps / STEPS).step_by(CHUNK) {
                         let here = CHUNK.min(steps / STEPS - c);
-                        let a = panel.cast_const().add(c * TILE_WORDS);
-                        let a = [a, a.add(steps / STEPS * TILE_WORDS)];
+                        let a = panel.cast_const().add(c * STEPS / 2);
+                        let a = [a, a.add(SIDE * row_words(steps))];
                         let at = chunk_of(first / SIDE, count, k / STEPS + c, inner);
                         let x = work.x.as_ptr().add(at * TILE_WORDS);
+                        let a = (a, 4 * row_words(steps));
                         multiply(&tiles, (k + c > 0, here), a, (x, tokens), sums);
                     }
                 }
@@ -143,7 +144,7 @@ unsafe fn product<W: Source>(work: GemmTiles<'_>, w: *const u8) {
 unsafe fn multiply(
     tiles: &Tiles,
     (add, steps): (bool, usize),
-    a: [*const f32; 2],
+    a: ([*const f32; 2], usize),
     (x, tokens): (*const f32, usize),
     sums: *mut f32,
 ) {

@@ -9,12 +9,18 @@ use std::arch::x86_64::*;
 
 use half::bf16;
 
-use super::{SIDE, STEPS, TILE_WORDS};
+use super::STEPS;
 use crate::bytes::Avx512Vnni;
 use crate::quant::codes::{self, Block, SuperBlock};
 
 /// Bytes that prefetching runs ahead of the reads of whole rows.
 const AHEAD: usize = 4096;
+
+/// Words from one row of a panel of `steps` weights to the next: a line more than they take, so
+/// that rows don't share sets of the caches.
+pub(super) const fn row_words(steps: usize) -> usize {
+    steps / 2 + 16
+}
 
 /// Weights that tiles are made of.
 pub(super) trait Source {
@@ -23,7 +29,7 @@ pub(super) trait Source {
     /// Their bytes.
     const BYTES: usize;
 
-    /// Writes `ITEMS` weights as bf16: 32 of them to every 1 KiB from `out` on.
+    /// Writes `ITEMS` weights as bf16, two to a word of `out`.
     ///
     /// # Safety
     /// Runs with AVX-512 F, BW, DQ, VL, VNNI and BF16 enabled; `p` is valid for reading `BYTES`,
@@ -31,12 +37,12 @@ pub(super) trait Source {
     unsafe fn unpack(s: Avx512Vnni, p: *const u8, out: *mut f32);
 }
 
-/// Writes `rows` rows (at most 32) of `steps` weights as tiles: those of the first 16 rows, then
-/// of the others. Rows that are missing in a tile are left as they are.
+/// Writes `rows` rows (at most 32) of `steps` weights as bf16, [`row_words`] apart. Rows that are
+/// missing are left as they are.
 ///
 /// # Safety
 /// Runs with AVX-512 F, BW, DQ, VL, VNNI and BF16 enabled; `w` is valid for reading rows that lie
-/// `stride` bytes apart, `out` for writing `2 · steps / 32` tiles.
+/// `stride` bytes apart, `out` for writing 32 rows.
 #[inline(always)]
 pub(super) unsafe fn fill<W: Source>(
     s: Avx512Vnni,
@@ -45,7 +51,6 @@ pub(super) unsafe fn fill<W: Source>(
     steps: usize,
     out: *mut f32,
 ) {
-    let tiles = steps / STEPS;
     let part = steps / W::ITEMS * W::BYTES;
     // Whole rows follow each other; parts of them are continued by the next panel.
     let ahead = if part == stride { AHEAD } else { part };
@@ -53,13 +58,13 @@ pub(super) unsafe fn fill<W: Source>(
         // SAFETY: by this function's contract.
         unsafe {
             let row = w.add(r * stride);
-            let out = out.add(r / SIDE * tiles * TILE_WORDS + r % SIDE * 16);
+            let out = out.add(r * row_words(steps));
             for i in 0..steps / W::ITEMS {
                 let p = row.add(i * W::BYTES);
                 for line in (0..W::BYTES).step_by(64) {
                     _mm_prefetch::<_MM_HINT_T0>(p.wrapping_add(ahead + line).cast());
                 }
-                W::unpack(s, p, out.add(i * (W::ITEMS / STEPS) * TILE_WORDS));
+                W::unpack(s, p, out.add(i * W::ITEMS / 2));
             }
         }
     }
@@ -100,9 +105,9 @@ impl Source for Q4K {
                 let high = table(scales[4 * i + 2], minima[4 * i + 2]);
                 let low = _mm512_permutexvar_epi16(_mm512_and_si512(q, _mm512_set1_epi16(15)), low);
                 let high = _mm512_permutexvar_epi16(_mm512_srli_epi16(q, 4), high);
-                let out = out.add(2 * i * TILE_WORDS);
+                let out = out.add(32 * i);
                 _mm512_storeu_si512(out.cast(), low);
-                _mm512_storeu_si512(out.add(TILE_WORDS).cast(), high);
+                _mm512_storeu_si512(out.add(16).cast(), high);
             }
         }
     }
@@ -208,7 +213,7 @@ impl<C: SuperBlock> Source for Super<C> {
                 _mm512_store_si512(codes.add(64 * i).cast(), part);
             }
             for i in 0..8 {
-                let (codes, out) = (codes.add(32 * i), out.add(i * TILE_WORDS));
+                let (codes, out) = (codes.add(32 * i), out.add(16 * i));
                 let scales = [scales[2 * i], scales[2 * i + 1]];
                 if C::SIGNED {
                     write::<true>(codes, scales, [0.0; 2], out);

@@ -37,7 +37,8 @@ impl Tiles {
     }
 
     /// `c (+)= a · b` for two tiles of rows and two of tokens, over `steps` tiles of the inner
-    /// dimension that lie one behind the other. `c` is `[2 of a][2 of b]` tiles of sums.
+    /// dimension. Rows of `a` lie `stride` bytes apart, tiles of `b` one behind the other; `c` is
+    /// `[2 of a][2 of b]` tiles of sums.
     ///
     /// # Safety
     /// Each pointer is valid for the tiles that this names.
@@ -46,7 +47,7 @@ impl Tiles {
         &self,
         add: bool,
         steps: usize,
-        a: [*const f32; 2],
+        (a, stride): ([*const f32; 2], usize),
         b: [*const f32; 2],
         c: *mut f32,
     ) {
@@ -66,16 +67,16 @@ impl Tiles {
                 "tilezero tmm2",
                 "tilezero tmm3",
                 "2:",
-                "tileloadd tmm4, [{a0} + {row}]",
+                "tileloadd tmm4, [{a0} + {stride}]",
                 "tileloadd tmm6, [{b0} + {row}]",
                 "tdpbf16ps tmm0, tmm4, tmm6",
                 "tileloadd tmm7, [{b1} + {row}]",
                 "tdpbf16ps tmm1, tmm4, tmm7",
-                "tileloadd tmm5, [{a1} + {row}]",
+                "tileloadd tmm5, [{a1} + {stride}]",
                 "tdpbf16ps tmm2, tmm5, tmm6",
                 "tdpbf16ps tmm3, tmm5, tmm7",
-                "add {a0}, 1024",
-                "add {a1}, 1024",
+                "add {a0}, 64",
+                "add {a1}, 64",
                 "add {b0}, 1024",
                 "add {b1}, 1024",
                 "dec {steps}",
@@ -87,6 +88,7 @@ impl Tiles {
                 add = in(reg) usize::from(add),
                 c = in(reg) c,
                 row = in(reg) 64usize,
+                stride = in(reg) stride,
                 a0 = inout(reg) a[0] => _,
                 a1 = inout(reg) a[1] => _,
                 b0 = inout(reg) b[0] => _,
@@ -106,7 +108,7 @@ impl Tiles {
         &self,
         add: bool,
         steps: usize,
-        a: [*const f32; 2],
+        (a, stride): ([*const f32; 2], usize),
         b: *const f32,
         c: *mut f32,
     ) {
@@ -123,12 +125,12 @@ impl Tiles {
                 "tilezero tmm2",
                 "2:",
                 "tileloadd tmm6, [{b} + {row}]",
-                "tileloadd tmm4, [{a0} + {row}]",
+                "tileloadd tmm4, [{a0} + {stride}]",
                 "tdpbf16ps tmm0, tmm4, tmm6",
-                "tileloadd tmm5, [{a1} + {row}]",
+                "tileloadd tmm5, [{a1} + {stride}]",
                 "tdpbf16ps tmm2, tmm5, tmm6",
-                "add {a0}, 1024",
-                "add {a1}, 1024",
+                "add {a0}, 64",
+                "add {a1}, 64",
                 "add {b}, 1024",
                 "dec {steps}",
                 "jnz 2b",
@@ -137,6 +139,7 @@ impl Tiles {
                 add = in(reg) usize::from(add),
                 c = in(reg) c,
                 row = in(reg) 64usize,
+                stride = in(reg) stride,
                 a0 = inout(reg) a[0] => _,
                 a1 = inout(reg) a[1] => _,
                 b = inout(reg) b => _,

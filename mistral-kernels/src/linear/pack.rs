@@ -71,7 +71,7 @@ pub(crate) const TILED: usize = 16;
 
 /// From this many tokens on, tiles are worth their packing. Padded to whole tiles of bf16, eight
 /// tokens or more fit the place of their floats.
-const MIN_TILED: usize = 12;
+const MIN_TILED: usize = 8;
 
 impl Words {
     /// Whether a product with this many tokens reads activations as they are, not packed.
