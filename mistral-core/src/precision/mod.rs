@@ -4,7 +4,9 @@
 //! called (`bf16`, `fp8`, `q4_k_m`): it names a format for each role of a tensor.
 
 mod format;
+mod mix;
 mod recipe;
 
 pub use format::{Block, Format};
+pub use mix::TensorPlace;
 pub use recipe::{Precision, Role, UnknownPrecision};

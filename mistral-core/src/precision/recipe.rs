@@ -65,6 +65,8 @@ pub enum Precision {
     Q5_0,
     /// GGUF Q4_K with Q6_K where it matters.
     Q4KM,
+    /// GGUF Q4_K with Q5_K where it matters most.
+    Q4KS,
     /// GGUF Q4_0, output at Q6_K.
     #[serde(rename = "q4_0")]
     Q4_0,
@@ -98,6 +100,7 @@ impl Precision {
         Self::Q5KM,
         Self::Q5_0,
         Self::Q4KM,
+        Self::Q4KS,
         Self::Q4_0,
         Self::Mlx4,
         Self::Nvfp4,
@@ -128,6 +131,7 @@ impl Precision {
             Self::Q5KM => "q5_k_m",
             Self::Q5_0 => "q5_0",
             Self::Q4KM => "q4_k_m",
+            Self::Q4KS => "q4_k_s",
             Self::Q4_0 => "q4_0",
             Self::Iq4Xs => "iq4_xs",
             Self::Q3KM => "q3_k_m",
@@ -145,6 +149,7 @@ impl Precision {
                 | Self::Q5KM
                 | Self::Q5_0
                 | Self::Q4KM
+                | Self::Q4KS
                 | Self::Q4_0
                 | Self::Iq4Xs
                 | Self::Q3KM
@@ -156,7 +161,8 @@ impl Precision {
     ///
     /// The shares add up to 1. For the `_M` recipes they follow `llama_tensor_get_type` of
     /// llama.cpp (`src/llama-quant.cpp`): "more bits" go to the first eighth, the last eighth and
-    /// every third of the layers between, which is one half of a deep model.
+    /// every third of the layers between, which is one half of a deep model. One tensor's format
+    /// is [`Precision::gguf_format`]'s.
     #[must_use]
     pub fn formats(self, role: Role) -> [(Format, f64); 2] {
         let one = |f: Format| [(f, 1.0), (f, 0.0)];
@@ -175,6 +181,7 @@ impl Precision {
             Self::Q5KM
             | Self::Q5_0
             | Self::Q4KM
+            | Self::Q4KS
             | Self::Q4_0
             | Self::Iq4Xs
             | Self::Q3KM
@@ -185,6 +192,10 @@ impl Precision {
             }
             Self::Q5KM | Self::Q4KM if matches!(role, Role::Value | Role::FeedForwardOut) => {
                 half(Format::Q6K, self.base())
+            }
+            // The first four layers' values and the first eighth of the down projections.
+            Self::Q4KS if matches!(role, Role::Value | Role::FeedForwardOut) => {
+                [(Format::Q5K, 0.125), (Format::Q4K, 0.875)]
             }
             Self::Q3KM => match role {
                 Role::Value | Role::AttentionOutput | Role::FeedForwardOut => one(Format::Q4K),
@@ -216,7 +227,7 @@ impl Precision {
             Self::Q6K => Format::Q6K,
             Self::Q5KM => Format::Q5K,
             Self::Q5_0 => Format::Q5_0,
-            Self::Q4KM => Format::Q4K,
+            Self::Q4KM | Self::Q4KS => Format::Q4K,
             Self::Q4_0 => Format::Q4_0,
             Self::Iq4Xs => Format::Iq4Xs,
             Self::Q3KM => Format::Q3K,

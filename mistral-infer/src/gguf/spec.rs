@@ -67,25 +67,10 @@ impl Gguf {
     }
 
     /// What the mix of formats is called (`general.file_type`); `None` for mixes without a name of
-    /// ours. Numbers: `LlamaFileType` of gguf-py.
+    /// ours.
     #[must_use]
     pub fn precision(&self) -> Option<Precision> {
-        Some(match self.value("general.file_type")?.integer()? {
-            0 => Precision::F32,
-            1 => Precision::F16,
-            2 => Precision::Q4_0,
-            7 => Precision::Q8_0,
-            8 => Precision::Q5_0,
-            10 => Precision::Q2K,
-            12 => Precision::Q3KM,
-            15 => Precision::Q4KM,
-            17 => Precision::Q5KM,
-            18 => Precision::Q6K,
-            30 => Precision::Iq4Xs,
-            32 => Precision::Bf16,
-            38 => Precision::Mxfp4,
-            _ => return None,
-        })
+        Precision::from_ggml_file_type(self.value("general.file_type")?.integer()?)
     }
 
     /// Refuses keys of the architecture that the description doesn't know and that say something.
