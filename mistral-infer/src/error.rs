@@ -55,6 +55,32 @@ pub enum InferError {
         #[source]
         source: crate::gguf::GgufError,
     },
+    /// A file can't be written; what was at its place is there unchanged.
+    #[error("{}: can't be written", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// Something of a model that GGUF files, as llama.cpp reads them, can't express.
+    #[error("`{field}`: {found} can't be written to a GGUF file")]
+    NotInGguf {
+        /// Field of the description, or a tensor.
+        field: String,
+        /// What it is.
+        found: String,
+    },
+    /// Weights that can't be rounded to their format.
+    #[error("tensor `{tensor}`")]
+    Weight {
+        /// Canonical name.
+        tensor: String,
+        /// What the kernel met; an index counts from the start of a chunk of rows.
+        #[source]
+        source: mistral_kernels::KernelError,
+    },
     /// A folder has more than one GGUF model, and nothing says which is meant.
     #[error("{}: expected one GGUF model, found {found:?}", path.display())]
     SeveralModels {

@@ -65,34 +65,7 @@ impl Model {
     /// [`InferError`] when a file is missing, broken or not supported, when a tensor is missing or
     /// has another shape, or when the tokenizer doesn't fit the vocabulary.
     pub fn load(path: impl AsRef<Path>, options: &LoadOptions) -> Result<Model, InferError> {
-        let path = path.as_ref();
-        let (spec, checkpoint, own) = match gguf::model_file(path)? {
-            Some(file) => {
-                let gguf = Gguf::open(&file, options.storage)?;
-                let checkpoint = Checkpoint::from_gguf(&gguf)?;
-                let own = match options.tokenizer {
-                    Some(_) => None,
-                    None => Tokenizer::from_gguf(&gguf)?,
-                };
-                (gguf.spec()?, checkpoint, own)
-            }
-            None => {
-                let spec = read_spec(path)?;
-                let own = match options.tokenizer {
-                    Some(_) => None,
-                    None => find_tokenizer(path)?,
-                };
-                (spec, Checkpoint::open(path, options.storage)?, own)
-            }
-        };
-        let tokenizer = match &options.tokenizer {
-            Some(file) => Some(Tokenizer::from_file(file)?),
-            None => own,
-        };
-        let tokenizer = match options.chat_version {
-            Some(version) => tokenizer.map(|t| t.with_version(version)),
-            None => tokenizer,
-        };
+        let (spec, checkpoint, tokenizer) = open(path.as_ref(), options)?;
         Model::from_parts(spec, &checkpoint, tokenizer, options.threads)
     }
 
@@ -201,6 +174,72 @@ impl Model {
     }
 }
 
+/// Opens the files of a model: its description, its weights and its tokenizer.
+pub(crate) fn open(
+    path: &Path,
+    options: &LoadOptions,
+) -> Result<(ModelSpec, Checkpoint, Option<Tokenizer>), InferError> {
+    let (spec, checkpoint, own) = match gguf::model_file(path)? {
+        Some(file) => {
+            let gguf = Gguf::open(&file, options.storage)?;
+            let checkpoint = Checkpoint::from_gguf(&gguf)?;
+            let own = match options.tokenizer {
+                Some(_) => None,
+                None => Tokenizer::from_gguf(&gguf)?,
+            };
+            (gguf.spec()?, checkpoint, own)
+        }
+        None => {
+            let spec = read_spec(path)?;
+            let own = match options.tokenizer {
+                Some(_) => None,
+                None => find_tokenizer(path)?,
+            };
+            (spec, Checkpoint::open(path, options.storage)?, own)
+        }
+    };
+    let tokenizer = match &options.tokenizer {
+        Some(file) => Some(Tokenizer::from_file(file)?),
+        None => own,
+    };
+    let tokenizer = match options.chat_version {
+        Some(version) => tokenizer.map(|t| t.with_version(version)),
+        None => tokenizer,
+    };
+    Ok((spec, checkpoint, tokenizer))
+}
+
+/// The chat template of a model: what its GGUF file carries, or what lies in its folder as
+/// `chat_template.jinja` or in `tokenizer_config.json`.
+pub(crate) fn chat_template(
+    path: &Path,
+    tokenizer: &Tokenizer,
+) -> Result<Option<String>, InferError> {
+    if let Some(template) = tokenizer.chat_template() {
+        return Ok(Some(template.to_owned()));
+    }
+    let limit = gguf::limits::MAX_TEMPLATE_BYTES as u64;
+    let file = path.join("chat_template.jinja");
+    if file.is_file() {
+        return crate::read_text(&file, limit).map(Some);
+    }
+    let file = path.join("tokenizer_config.json");
+    if !file.is_file() {
+        return Ok(None);
+    }
+    let config: serde_json::Value =
+        serde_json::from_str(&crate::read_text(&file, MAX_CONFIG_BYTES)?)
+            .map_err(TokenizerError::from)?;
+    match &config["chat_template"] {
+        serde_json::Value::Null => Ok(None),
+        serde_json::Value::String(template) => Ok(Some(template.clone())),
+        _ => Err(InferError::NotInGguf {
+            field: "chat_template".to_owned(),
+            found: "a list of templates".to_owned(),
+        }),
+    }
+}
+
 /// Reads the description beside the weights.
 fn read_spec(dir: &Path) -> Result<ModelSpec, InferError> {
     type Reader = fn(&str) -> Result<ModelSpec, mistral_core::CoreError>;
@@ -229,7 +268,8 @@ fn find_tokenizer(dir: &Path) -> Result<Option<Tokenizer>, InferError> {
     }
 }
 
-fn check_vocabulary(tokenizer: usize, model: usize) -> Result<(), InferError> {
+/// Checks that each id of the tokenizer has a row.
+pub(crate) fn check_vocabulary(tokenizer: usize, model: usize) -> Result<(), InferError> {
     // Embeddings may be padded beyond the tokenizer, never the other way round.
     if tokenizer > model {
         return Err(InferError::VocabularyMismatch { tokenizer, model });

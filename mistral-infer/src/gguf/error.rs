@@ -176,6 +176,24 @@ pub enum GgufError {
         /// Bytes of data in the file.
         available: usize,
     },
+    /// A format that GGUF files don't have.
+    #[error("tensor `{name}`: GGUF has no type for {}", format.name())]
+    NoType {
+        /// The tensor.
+        name: String,
+        /// Its format.
+        format: Format,
+    },
+    /// More or fewer bytes written than a tensor has.
+    #[error("tensor `{name}`: expected {expected} bytes of data, found {found}")]
+    DataLength {
+        /// The tensor; empty behind the last one.
+        name: String,
+        /// Bytes that its shape and format ask for.
+        expected: usize,
+        /// Bytes that came.
+        found: usize,
+    },
     /// Two tensors that share bytes.
     #[error("tensors `{first}` and `{second}` overlap")]
     Overlap {

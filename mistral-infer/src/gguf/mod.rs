@@ -3,7 +3,8 @@
 //!
 //! A [`Gguf`] is a checked view of the files: nothing is allocated from what a header claims, texts
 //! and token lists stay where they lie, and whatever breaks the format is a [`GgufError`] that
-//! names it. Versions 2 and 3, little-endian.
+//! names it. Versions 2 and 3, little-endian. [`quantize_model`] writes any model that this crate
+//! reads into such a file, and [`GgufWriter`] any tensors.
 //!
 //! ```
 //! use mistral_infer::gguf::Gguf;
@@ -27,6 +28,7 @@ mod reader;
 mod spec;
 mod tensors;
 mod value;
+mod write;
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -40,6 +42,10 @@ pub use error::GgufError;
 pub(crate) use find::model_file;
 pub use tensors::TensorInfo;
 pub use value::{Array, Value, ValueType};
+pub use write::{
+    GgufWriter, Metadata, MetadataValue, Progress, QuantizeOptions, QuantizeReport, TensorHeader,
+    quantize_model,
+};
 
 /// One file, checked.
 #[derive(Debug)]

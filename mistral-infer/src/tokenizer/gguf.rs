@@ -1,12 +1,14 @@
 //! Tokenizers from the metadata of GGUF files.
 //!
 //! Two of ggml's models are Mistral's: `llama`, which is SentencePiece BPE, and `gpt2` with the
-//! pre-tokenizer `tekken`. Key names: `constants.py` of gguf-py 0.19.0; token types:
+//! pre-tokenizer `tekken`. Small models have `gpt2` with GPT-2's own. Key names: `constants.py` of gguf-py 0.19.0; token types:
 //! `llama_token_type` of llama.cpp.
+
+use serde_json::json;
 
 use super::bytes_map::BytesMap;
 use super::error::TokenizerError;
-use super::hf::byte_alphabet;
+use super::hf::{Hf, byte_alphabet};
 use super::limits::{MAX_TOKEN_BYTES, MAX_VOCABULARY};
 use super::sentencepiece::{Normalization, SentencePiece, Specials};
 use super::tekken::Tekken;
@@ -17,6 +19,7 @@ use crate::gguf::{Array, Gguf, Value};
 const TOKENS: &str = "tokenizer.ggml.tokens";
 const TYPES: &str = "tokenizer.ggml.token_type";
 const SCORES: &str = "tokenizer.ggml.scores";
+const PRE: &str = "tokenizer.ggml.pre";
 const MERGES: &str = "tokenizer.ggml.merges";
 const CHARSMAP: &str = "tokenizer.ggml.precompiled_charsmap";
 
@@ -51,7 +54,11 @@ impl Tokenizer {
         };
         let mut tokenizer = match text(file, "tokenizer.ggml.model")? {
             Some("llama") => vocabulary.sentencepiece()?,
-            _ => vocabulary.tekken()?,
+            _ => match text(file, PRE)? {
+                Some("tekken") => vocabulary.tekken()?,
+                Some("gpt-2") => vocabulary.gpt2()?,
+                other => return Err(unsupported(PRE, other.unwrap_or("nothing"))),
+            },
         };
         let template = file.chat_template()?;
         tokenizer.version = template.and_then(|text| {
@@ -130,11 +137,6 @@ impl<'a> Vocabulary<'a> {
     }
 
     fn tekken(&self) -> Result<Tokenizer, TokenizerError> {
-        let pre = "tokenizer.ggml.pre";
-        match text(self.file, pre)? {
-            Some("tekken") => {}
-            other => return Err(unsupported(pre, other.unwrap_or("nothing"))),
-        }
         let special = |kind: &u64| matches!(*kind, UNKNOWN | CONTROL | USER_DEFINED);
         let count = self.types.iter().take_while(|kind| special(kind)).count();
         let mut ranks = BytesMap::with_capacity(self.tokens.len() - count);
@@ -171,6 +173,59 @@ impl<'a> Vocabulary<'a> {
             id("tokenizer.ggml.unknown_token_id", "<unk>")?,
         ];
         Ok(Tokenizer::bare(Kind::Tekken(Box::new(tekken)), ids))
+    }
+
+    /// Byte-level tokens in any order, merged in the order of the file's list: a `tokenizer.json`
+    /// with other words.
+    fn gpt2(&self) -> Result<Tokenizer, TokenizerError> {
+        let list = list(self.file, MERGES)?.ok_or_else(|| missing(MERGES, "a list of texts"))?;
+        let texts = list.texts().ok_or_else(|| wrong(MERGES, "texts", &list))?;
+        let mut merges = Vec::new();
+        for (i, merge) in texts.enumerate() {
+            let merge = merge?;
+            let pair = merge
+                .split_once(' ')
+                .ok_or_else(|| TokenizerError::Vocabulary {
+                    id: i as u64,
+                    expected: "a merge of two tokens",
+                    found: format!("{:?}", merge.chars().take(80).collect::<String>()),
+                })?;
+            merges.push([pair.0, pair.1]);
+        }
+        let (mut vocab, mut added) = (serde_json::Map::new(), Vec::new());
+        for (id, (token, kind)) in self.tokens.iter().zip(&self.types).enumerate() {
+            match *kind {
+                NORMAL => drop(vocab.insert((*token).to_owned(), id.into())),
+                UNUSED => {}
+                kind => {
+                    vocab.insert((*token).to_owned(), id.into());
+                    added.push(json!({
+                        "id": id, "content": token, "special": kind != USER_DEFINED,
+                        "single_word": false, "lstrip": false, "rstrip": false, "normalized": false,
+                    }));
+                }
+            }
+        }
+        let bytes = json!({
+            "type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true,
+        });
+        let file = json!({
+            "version": "1.0", "added_tokens": added,
+            "pre_tokenizer": bytes, "decoder": bytes,
+            "model": { "type": "BPE", "vocab": vocab, "merges": merges },
+        });
+        let hf = Hf::from_json(&file.to_string())?;
+        let id = |key, usual| {
+            let name = self.name_of(key)?.unwrap_or(usual);
+            Ok::<_, TokenizerError>(hf.control_id(name))
+        };
+        let ids = [
+            id("tokenizer.ggml.bos_token_id", "<s>")?,
+            id("tokenizer.ggml.eos_token_id", "</s>")?,
+            id("tokenizer.ggml.padding_token_id", "<pad>")?,
+            id("tokenizer.ggml.unknown_token_id", "<unk>")?,
+        ];
+        Ok(Tokenizer::bare(Kind::Hf(Box::new(hf)), ids))
     }
 
     fn scores(&self) -> Result<impl Iterator<Item = f32> + use<'a>, TokenizerError> {

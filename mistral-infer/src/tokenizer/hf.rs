@@ -233,6 +233,11 @@ impl Hf {
         Ok(())
     }
 
+    /// The file's content again, without padding, truncation and post-processing.
+    pub(super) fn to_json(&self) -> Result<String, TokenizerError> {
+        self.inner.to_string(false).map_err(TokenizerError::Library)
+    }
+
     pub(super) fn piece(&self, id: u32) -> Option<String> {
         self.inner.id_to_token(id)
     }

@@ -14,6 +14,7 @@ mod bytes_map;
 mod cache;
 mod classes;
 mod error;
+mod export;
 mod gguf;
 mod hf;
 pub mod limits;

@@ -70,6 +70,7 @@ pub(super) struct Tekken {
     control: Vec<String>,
     control_ids: HashMap<String, u32>,
     splitter: Splitter,
+    mistrals_pattern: bool,
 }
 
 #[derive(Deserialize)]
@@ -308,6 +309,7 @@ impl Tekken {
             control,
             control_ids,
             splitter: Splitter::new(pattern)?,
+            mistrals_pattern: pattern == TEKKEN_PATTERN,
         })
     }
 
@@ -342,6 +344,16 @@ impl Tekken {
             let rank = self.vocab.get(symbol);
             rank.expect("all bytes are tokens and only tokens are joined") + offset
         }));
+    }
+
+    /// The bytes of all tokens of text, by rank.
+    pub(super) fn ranks(&self) -> &BytesMap {
+        &self.vocab
+    }
+
+    /// Whether texts are cut by the pattern of Mistral's own files.
+    pub(super) fn has_mistrals_pattern(&self) -> bool {
+        self.mistrals_pattern
     }
 
     /// The name of a control token.

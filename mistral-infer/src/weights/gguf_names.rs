@@ -46,6 +46,16 @@ pub(super) fn candidates(canonical: &str) -> Vec<Candidate> {
     vec![whole(format!("blk.{layer}.{name}.weight"))]
 }
 
+/// Where the files that are written have `canonical`: a tensor's name, and for an expert its number
+/// in the stack.
+pub(crate) fn place(canonical: &str) -> Option<(String, Option<usize>)> {
+    let Candidate { name, part } = candidates(canonical).into_iter().next()?;
+    match part {
+        Part::Whole => Some((name, None)),
+        Part::Expert { expert, .. } => Some((name, Some(expert))),
+    }
+}
+
 /// The two halves of `wkv_b` of a layer, as files for absorbed attention have it: keys transposed,
 /// `[heads, kv_lora_rank, qk_nope_head_dim]`, and values `[heads, v_head_dim, kv_lora_rank]`.
 pub(super) fn split_latent(canonical: &str) -> Option<(String, String)> {

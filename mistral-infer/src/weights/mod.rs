@@ -26,6 +26,7 @@ use file::{Entry, WeightFile};
 use names::{Candidate, Naming, Part};
 
 pub(crate) use file::Bytes;
+pub(crate) use gguf_names::place as ggml_place;
 pub use tensor::Tensor;
 
 /// Where weights live while the model is used.

@@ -20,6 +20,7 @@ use super::bpe::Merger;
 use super::bytes_map::{BytesMap, refused};
 use super::cache::PieceCache;
 use super::error::TokenizerError;
+use super::export;
 
 /// What stands for a space inside pieces.
 pub(super) const SPACE: &str = "\u{2581}";
@@ -48,7 +49,7 @@ pub(super) struct SentencePiece {
 /// Settings of the normaliser and the detokenizer.
 pub(super) struct Settings {
     whitespace_as_suffix: bool,
-    add_dummy_prefix: bool,
+    pub(super) add_dummy_prefix: bool,
     pub(super) remove_extra_whitespaces: bool,
     escape_whitespaces: bool,
     pub(super) unk_surface: String,
@@ -58,6 +59,14 @@ pub(super) struct Settings {
 }
 
 impl Settings {
+    /// A setting that GGUF files have no key for and that isn't as usual.
+    pub(super) fn beyond_ggml(&self) -> Option<&'static str> {
+        if self.whitespace_as_suffix {
+            return Some("trainer_spec.treat_whitespace_as_suffix");
+        }
+        (!self.escape_whitespaces).then_some("normalizer_spec.escape_whitespaces")
+    }
+
     /// Whether decoding drops the space before the first word.
     pub(super) fn strips_first_space(&self) -> bool {
         self.add_dummy_prefix || self.remove_extra_whitespaces
@@ -390,6 +399,23 @@ impl SentencePiece {
     }
 
     /// The piece of an id as the file has it.
+    /// What a piece is for, by ggml's numbers.
+    pub(super) fn ggml_type(&self, id: u32) -> i32 {
+        match self.kinds[id as usize] {
+            PieceKind::Normal => export::NORMAL,
+            PieceKind::Unknown => export::UNKNOWN,
+            PieceKind::Control => export::CONTROL,
+            PieceKind::UserDefined => export::USER_DEFINED,
+            PieceKind::Unused => export::UNUSED,
+            PieceKind::Byte(_) => export::BYTE,
+        }
+    }
+
+    /// Priority of merging into a piece, 0 first.
+    pub(super) fn priority(&self, id: u32) -> u32 {
+        self.priorities[id as usize]
+    }
+
     pub(super) fn piece(&self, id: u32) -> Option<&str> {
         if (id as usize) >= self.kinds.len() {
             return None;
