@@ -20,8 +20,9 @@
 //! # Ok::<(), mistral_infer::InferError>(())
 //! ```
 //!
-//! It doesn't download, quantise or train, and doesn't see images or hear sound. Weights are f32,
-//! f16 or bf16 in safetensors, and those or block formats in [`gguf`] files. Model files, tokenizers and prompts are taken as hostile: what is
+//! It doesn't download or train, and doesn't see images or hear sound. Weights are f32, f16 or bf16
+//! in safetensors, and those or block formats in [`gguf`] files, which
+//! [`quantize_model`](gguf::quantize_model) writes. Model files, tokenizers and prompts are taken as hostile: what is
 //! broken or not supported is refused with an [`InferError`] that names it.
 
 #[cfg(target_endian = "big")]
