@@ -69,6 +69,12 @@ pub(crate) enum Words {
 /// Tokens of a tile.
 pub(crate) const TILED: usize = 16;
 
+/// Tokens of a tile of bytes.
+#[cfg(target_arch = "x86_64")]
+pub(crate) const BYTE_TILE: usize = crate::vnni::TOKENS;
+#[cfg(not(target_arch = "x86_64"))]
+pub(crate) const BYTE_TILE: usize = 1;
+
 /// From this many tokens on, tiles are worth their packing. Padded to whole tiles of bf16, eight
 /// tokens or more fit the place of their floats.
 const MIN_TILED: usize = 8;

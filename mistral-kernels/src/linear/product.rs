@@ -9,7 +9,7 @@ use half::bf16;
 use super::blocks::{BlockPanels, UNPACKED};
 use super::dot::DotRows;
 use super::gemm::{FloatPanels, GemmRows, PANEL, PackRows, Panels};
-use super::pack::{TILED, Words};
+use super::pack::{BYTE_TILE, TILED, Words};
 use crate::bytes;
 use crate::cpu::SharedMut;
 use crate::quant::{Blocks, DotGroups, Group, Quantize, groups};
@@ -152,17 +152,18 @@ const LINE: usize = 16;
 
 /// Words that a thread works in.
 fn panel_words() -> usize {
-    #[cfg(target_arch = "x86_64")]
     match crate::Isa::best() {
-        crate::Isa::Amx => return crate::amx::SCRATCH.max(crate::vnni::SCRATCH),
-        best if best >= crate::Isa::Avx512Vnni => return crate::vnni::SCRATCH,
-        _ => {}
+        #[cfg(target_arch = "x86_64")]
+        crate::Isa::Amx => crate::amx::SCRATCH,
+        _ => PANEL + UNPACKED,
     }
-    PANEL + UNPACKED
 }
 
 #[cfg(target_arch = "x86_64")]
-const _: () = assert!(crate::vnni::SCRATCH >= PANEL + UNPACKED);
+const _: () = assert!(
+    crate::vnni::SCRATCH <= PANEL + UNPACKED && PANEL + UNPACKED <= crate::amx::SCRATCH,
+    "bytes and floats find room in what tiles need"
+);
 
 /// What follows the first [`LINE`] border of a buffer.
 fn aligned(words: &mut [f32]) -> &mut [f32] {
@@ -346,7 +347,7 @@ fn pack_inputs<'a>(
 ) {
     let tile_rows = match words {
         Words::Tiles => TILED,
-        Words::Bytes => 8,
+        Words::Bytes => BYTE_TILE,
         Words::F32 | Words::Bf16Pairs => dispatch(cpu.live(), TileRows),
     };
     let product_cols = if count == 0 { 0 } else { product(0).w.cols() };

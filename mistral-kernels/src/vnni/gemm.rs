@@ -7,19 +7,20 @@ use std::ops::Range;
 
 use mistral_core::precision::Format;
 
-use super::panel::{Eight, Source, Super, fill};
+use super::panel::{Bytewise, Eight, Source, Super, fill};
 use super::{GROUP, ROWS, Strip, TOKEN_WORDS, TOKENS, Tokens};
 use crate::bytes::Avx512Vnni;
 use crate::cpu::Live;
 use crate::linear::OutRows;
 use crate::quant::{Blocks, codes};
 
-/// Groups that a panel holds, and its most rows: 16 strips of 6 KiB to a group.
-const GROUPS: usize = 4;
+/// Groups of two strips that are multiplied with all tokens before the next ones: 25 KiB, which a
+/// first-level cache holds.
+const GROUPS: usize = 2;
 const MAX_ROWS: usize = 256;
 
 /// Words that a thread works in.
-pub(crate) const SCRATCH: usize = MAX_ROWS / ROWS * GROUPS * size_of::<Strip>() / 4;
+pub(crate) const SCRATCH: usize = 2 * GROUPS * size_of::<Strip>() / 4;
 
 /// Some rows of one product, for all of its tokens.
 pub(crate) struct GemmBytes<'a> {
@@ -70,7 +71,7 @@ unsafe fn run(work: GemmBytes<'_>) {
             Format::Q4_1 => product::<Eight<codes::Q4_1>>(work),
             Format::Q5_0 => product::<Eight<codes::Q5_0>>(work),
             Format::Q5_1 => product::<Eight<codes::Q5_1>>(work),
-            Format::Q8_0 => product::<Eight<codes::Q8_0>>(work),
+            Format::Q8_0 => product::<Bytewise<codes::Q8_0>>(work),
             Format::Iq4Nl => product::<Eight<codes::Iq4Nl>>(work),
             Format::Mxfp4 => product::<Eight<codes::Mxfp4>>(work),
             other => unreachable!("`Blocks` holds no {}", other.name()),
@@ -91,26 +92,29 @@ unsafe fn product<W: Source>(work: GemmBytes<'_>) {
         let s = Avx512Vnni::enabled();
         for first in (0..groups).step_by(GROUPS) {
             let here = GROUPS.min(groups - first);
-            for (i, r) in work.rows.clone().step_by(ROWS).enumerate() {
-                let rows = ROWS.min(work.rows.end - r);
-                for g in 0..here {
-                    let p = w.add(r * stride + (first + g) * W::BYTES);
-                    fill::<W>(s, (p, stride), rows, &mut *panel.add(i * GROUPS + g));
+            for r in work.rows.clone().step_by(2 * ROWS) {
+                for half in 0..2 {
+                    let r = r + half * ROWS;
+                    let rows = work.rows.end.saturating_sub(r).min(ROWS);
+                    for g in 0..here {
+                        let p = w.wrapping_add(r * stride + (first + g) * W::BYTES);
+                        let strip = &mut *panel.add(half * GROUPS + g);
+                        fill::<W>(s, (p, stride), rows, strip);
+                    }
                 }
-            }
-            for t in (0..work.tokens).step_by(TOKENS) {
-                let x = x.add(t / TOKENS * groups + first);
-                let tokens = TOKENS.min(work.tokens - t);
-                for (i, r) in work.rows.clone().step_by(ROWS).enumerate() {
+                for t in (0..work.tokens).step_by(TOKENS) {
                     let out = Out {
                         y: &work.y,
                         t,
-                        tokens,
-                        r,
-                        rows: ROWS.min(work.rows.end - r),
+                        tokens: TOKENS.min(work.tokens - t),
                         add: first > 0,
                     };
-                    tile::<W>(panel.add(i * GROUPS), x, here, &out);
+                    let x = x.add(t / TOKENS * groups + first);
+                    let sums = tile::<W>(panel, x, here);
+                    for (half, sums) in sums.into_iter().enumerate() {
+                        let r = r + half * ROWS;
+                        write(sums, (r, work.rows.end.saturating_sub(r).min(ROWS)), &out);
+                    }
                 }
             }
         }
@@ -122,30 +126,45 @@ struct Out<'a> {
     y: &'a OutRows<'a>,
     t: usize,
     tokens: usize,
-    r: usize,
-    rows: usize,
     add: bool,
 }
 
-/// One strip times 8 tokens, over some groups.
+/// Sums of the rows of two strips with a tile of tokens.
+type Sums = [[__m512; TOKENS]; 2];
+
+/// Two strips, [`GROUPS`] apart, times a tile of tokens, over some groups.
 ///
 /// # Safety
-/// As [`run`]; there are as many strips and groups of tokens, and `y` has the rows and tokens.
+/// As [`run`]; there are as many strips and groups of tokens.
 #[inline(always)]
-unsafe fn tile<W: Source>(strips: *const Strip, x: *const Tokens, groups: usize, out: &Out<'_>) {
+unsafe fn tile<W: Source>(strips: *const Strip, x: *const Tokens, groups: usize) -> Sums {
     // SAFETY: by this function's contract.
     unsafe {
-        let mut sums = [_mm512_setzero_ps(); TOKENS];
+        let mut sums = [[_mm512_setzero_ps(); TOKENS]; 2];
         for g in 0..groups {
-            let (strip, x) = (&*strips.add(g), &*x.add(g));
-            let found = group::<W>(strip, x);
-            for t in 0..TOKENS {
-                sums[t] = _mm512_fmadd_ps(found[t], _mm512_set1_ps(x.d[t]), sums[t]);
+            let (a, b, x) = (&*strips.add(g), &*strips.add(GROUPS + g), &*x.add(g));
+            let found = group::<W>([a, b], x);
+            for (sums, found) in sums.iter_mut().zip(found) {
+                for t in 0..TOKENS {
+                    sums[t] = _mm512_fmadd_ps(found[t], _mm512_set1_ps(x.d[t]), sums[t]);
+                }
             }
         }
-        let mask = ((1u32 << out.rows) - 1) as __mmask16;
-        for (t, sum) in sums.iter().enumerate().take(out.tokens) {
-            let p = out.y.at(out.t + t, out.r);
+        sums
+    }
+}
+
+/// Writes the sums of `rows` rows from `r` on.
+///
+/// # Safety
+/// Runs with AVX-512 F enabled, and `y` has the rows and tokens.
+#[inline(always)]
+unsafe fn write(sums: [__m512; TOKENS], (r, rows): (usize, usize), out: &Out<'_>) {
+    let mask = ((1u32 << rows) - 1) as __mmask16;
+    for (t, sum) in sums.iter().enumerate().take(out.tokens) {
+        // SAFETY: by this function's contract; lanes without a row stay untouched.
+        unsafe {
+            let p = out.y.at(out.t + t, r);
             let sum = if out.add {
                 _mm512_add_ps(*sum, _mm512_maskz_loadu_ps(mask, p))
             } else {
@@ -161,34 +180,42 @@ unsafe fn tile<W: Source>(strips: *const Strip, x: *const Tokens, groups: usize,
 /// # Safety
 /// Runs with AVX-512 F and VNNI enabled.
 #[inline(always)]
-unsafe fn group<W: Source>(strip: &Strip, x: &Tokens) -> [__m512; TOKENS] {
-    // SAFETY: reads inside the strip and the tokens.
+unsafe fn group<W: Source>(strips: [&Strip; 2], x: &Tokens) -> Sums {
+    // SAFETY: reads inside the strips and the tokens.
     unsafe {
-        let mut sums = [_mm512_loadu_ps(strip.start.as_ptr()); TOKENS];
-        for j in 0..GROUP / W::SHARED {
-            let mut dots = [_mm512_setzero_si512(); TOKENS];
-            for k in j * (W::SHARED / 4)..(j + 1) * (W::SHARED / 4) {
-                let codes = _mm512_load_si512(strip.codes[k].as_ptr().cast());
+        let mut sums = [
+            [_mm512_load_ps(strips[0].start.as_ptr()); TOKENS],
+            [_mm512_load_ps(strips[1].start.as_ptr()); TOKENS],
+        ];
+        let shared = if W::EXACT { W::SHARED } else { GROUP };
+        for j in 0..GROUP / shared {
+            let mut dots = [[_mm512_setzero_si512(); TOKENS]; 2];
+            for k in j * (shared / 4)..(j + 1) * (shared / 4) {
+                let a = _mm512_load_si512(strips[0].codes[k].as_ptr().cast());
+                let b = _mm512_load_si512(strips[1].codes[k].as_ptr().cast());
                 let u = x.u[k].as_ptr();
-                for (t, dots) in dots.iter_mut().enumerate() {
+                for t in 0..TOKENS {
                     let u = _mm512_set1_epi32(u.add(t).cast::<i32>().read());
-                    *dots = _mm512_dpbusd_epi32(*dots, u, codes);
+                    dots[0][t] = _mm512_dpbusd_epi32(dots[0][t], u, a);
+                    dots[1][t] = _mm512_dpbusd_epi32(dots[1][t], u, b);
                 }
             }
-            let i = j * (W::SHARED / 16);
-            let scales = _mm512_load_ps(strip.scales[i].as_ptr());
-            for (sum, dots) in sums.iter_mut().zip(dots) {
-                *sum = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dots), scales, *sum);
-            }
-            if W::MINIMA {
-                let minima = _mm512_load_ps(strip.minima[i].as_ptr());
-                let totals = if W::SHARED == 32 {
-                    &x.pairs[j]
-                } else {
-                    &x.sums[j]
-                };
-                for (sum, total) in sums.iter_mut().zip(totals) {
-                    *sum = _mm512_fnmadd_ps(minima, _mm512_set1_ps(*total), *sum);
+            let i = j * (shared / 16);
+            for (strip, (sums, dots)) in strips.iter().zip(sums.iter_mut().zip(dots)) {
+                let scales = _mm512_load_ps(strip.scales[i].as_ptr());
+                for (sum, dots) in sums.iter_mut().zip(dots) {
+                    *sum = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dots), scales, *sum);
+                }
+                if W::EXACT && W::MINIMA {
+                    let minima = _mm512_load_ps(strip.minima[i].as_ptr());
+                    let totals = if W::SHARED == 32 {
+                        &x.pairs[j]
+                    } else {
+                        &x.sums[j]
+                    };
+                    for (sum, total) in sums.iter_mut().zip(totals) {
+                        *sum = _mm512_fnmadd_ps(minima, _mm512_set1_ps(*total), *sum);
+                    }
                 }
             }
         }

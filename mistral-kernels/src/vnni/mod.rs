@@ -1,8 +1,8 @@
 //! Products of quantised weights with many tokens by integer dot products (AVX-512 VNNI).
 //!
-//! Weights become signed bytes on the way, with the scales that they have in their blocks, and
-//! activations unsigned bytes with a scale for 256 of them: `w = s · c - m`, `x = d · (u - 128)`.
-//! A dot product of 32 or 16 is exact in i32; scales, minima and the 128 are applied in f32.
+//! Activations become unsigned bytes on the way, and weights signed ones, each with a scale for 256
+//! of them: `x = d · (u - 128)`, `w = s · c`. Weights that are bytes already (Q8_0) keep their own
+//! scales instead. Dot products are exact in i32; scales and the 128 are applied in f32.
 
 mod gemm;
 mod pack;
@@ -14,11 +14,11 @@ pub(crate) use pack::PackBytes;
 /// Weights and activations of a group.
 const GROUP: usize = 256;
 /// Tokens of a tile.
-pub(crate) const TOKENS: usize = 8;
+pub(crate) const TOKENS: usize = 6;
 /// Rows of a strip: the lanes of a vector.
 const ROWS: usize = 16;
 
-/// 256 activations of 8 tokens.
+/// 256 activations of some tokens.
 #[repr(C, align(64))]
 struct Tokens {
     /// Four activations of each token at a time.
@@ -28,14 +28,14 @@ struct Tokens {
     sums: [[f32; TOKENS]; 16],
     /// Sums of 32.
     pairs: [[f32; TOKENS]; 8],
-    padding: [f32; 8],
+    padding: [f32; 10],
 }
 
 /// Words of f32 that [`Tokens`] take.
 const TOKEN_WORDS: usize = size_of::<Tokens>() / 4;
 
-// Padded to whole tiles and groups, nine tokens or more fit the place of their floats.
-const _: () = assert!(size_of::<Tokens>() == 2880 && 2880 * 2 <= 9 * GROUP * 4);
+// Padded to whole tiles and groups, seven tokens or more fit the place of their floats.
+const _: () = assert!(size_of::<Tokens>() == 2176 && 2176 * 2 <= 7 * GROUP * 4);
 
 /// 256 weights of 16 rows.
 #[repr(C, align(64))]

@@ -8,12 +8,12 @@ use crate::linear::Rows;
 use crate::quant::{Group, Quantize};
 use crate::simd::{Avx512, Kernel};
 
-/// Rounds 8 tokens to bytes, group by group.
+/// Rounds a tile of tokens to bytes, group by group.
 pub(crate) struct PackBytes<'a> {
     pub(crate) x: Rows<'a>,
     /// A multiple of 256.
     pub(crate) cols: usize,
-    /// Which 8 of the tokens; missing ones become zeros.
+    /// Which tile of the tokens; missing ones become zeros.
     pub(crate) tile: usize,
     pub(crate) out: SharedMut<'a, f32>,
     /// Where the input's tiles begin.
@@ -48,7 +48,7 @@ unsafe fn pack(x: Rows<'_>, cols: usize, tile: usize, out: *mut Tokens) {
         let mut group = [Group::ZERO; 1];
         for g in 0..cols / GROUP {
             let out = &mut *out.add(g);
-            out.padding = [0.0; 8];
+            out.padding = [0.0; 10];
             for t in 0..TOKENS {
                 if t < here {
                     let x = std::slice::from_raw_parts(x.row(first + t).add(g * GROUP), GROUP);

@@ -21,6 +21,9 @@ pub(super) trait Source {
     const SHARED: usize;
     /// Whether there are minima.
     const MINIMA: bool;
+    /// Whether codes and scales are kept; other weights are rounded once more, to bytes that share
+    /// a scale.
+    const EXACT: bool = false;
 
     /// Codes, scales and minima of 256 weights, the latter for every 16.
     ///
@@ -52,7 +55,10 @@ pub(super) unsafe fn fill<W: Source>(
             for line in (0..W::BYTES).step_by(64) {
                 _mm_prefetch::<_MM_HINT_T0>(row.wrapping_add(W::BYTES + line).cast());
             }
-            let (bytes, scale, minimum) = W::unpack(s, row);
+            let (mut bytes, mut scale, minimum) = W::unpack(s, row);
+            if !W::EXACT {
+                (bytes, scale) = rounded(s, bytes, scale, minimum);
+            }
             for (codes, bytes) in codes.iter_mut().zip(bytes) {
                 codes[r] = _mm512_castsi512_ps(bytes);
             }
@@ -63,10 +69,62 @@ pub(super) unsafe fn fill<W: Source>(
             floats.transpose(codes, out, ROWS);
         }
         floats.transpose(&scales, out.scales.as_mut_ptr().cast(), ROWS);
-        if W::MINIMA {
+        if W::EXACT && W::MINIMA {
             floats.transpose(&minima, out.minima.as_mut_ptr().cast(), ROWS);
         }
         out.start = start::<W>(s, out);
+    }
+}
+
+/// 256 weights as signed bytes, and their scale (the same for every 16): `max |w| / 127`.
+///
+/// For weights of `b` bits the error that this adds is `2^(b - 8)` of their own or less.
+///
+/// # Safety
+/// Runs with AVX-512 F, BW, DQ and VL enabled.
+#[inline(always)]
+unsafe fn rounded(
+    s: Avx512Vnni,
+    codes: [__m512i; 4],
+    scales: __m512,
+    minima: __m512,
+) -> ([__m512i; 4], __m512) {
+    let mut bytes = [[0u8; 64]; 4];
+    let (mut scale, mut minimum) = ([0.0f32; 16], [0.0f32; 16]);
+    let mut weights = [[0.0f32; 16]; 16];
+    // SAFETY: loads and stores of whole arrays.
+    unsafe {
+        for (bytes, codes) in bytes.iter_mut().zip(codes) {
+            _mm512_storeu_si512(bytes.as_mut_ptr().cast(), codes);
+        }
+        _mm512_storeu_ps(scale.as_mut_ptr(), scales);
+        _mm512_storeu_ps(minimum.as_mut_ptr(), minima);
+        let mut most = _mm512_setzero_ps();
+        for (i, weights) in weights.iter_mut().enumerate() {
+            let codes = _mm_loadu_si128(bytes.as_flattened()[16 * i..].as_ptr().cast());
+            let codes = _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(codes));
+            let (scale, minimum) = (_mm512_set1_ps(scale[i]), _mm512_set1_ps(minimum[i]));
+            let w = _mm512_fmsub_ps(codes, scale, minimum);
+            most = _mm512_max_ps(_mm512_abs_ps(w), most);
+            _mm512_storeu_ps(weights.as_mut_ptr(), w);
+        }
+        let most = s.floats().reduce_max(most);
+        let inverse = _mm512_set1_ps(if most > 0.0 { 127.0 / most } else { 0.0 });
+        for (i, weights) in weights.iter().enumerate() {
+            let q = _mm512_mul_ps(_mm512_loadu_ps(weights.as_ptr()), inverse);
+            let q = _mm512_cvtsepi32_epi8(_mm512_cvtps_epi32(q));
+            let out = bytes.as_flattened_mut()[16 * i..].as_mut_ptr();
+            _mm_storeu_si128(out.cast(), q);
+        }
+        (
+            [
+                _mm512_loadu_si512(bytes[0].as_ptr().cast()),
+                _mm512_loadu_si512(bytes[1].as_ptr().cast()),
+                _mm512_loadu_si512(bytes[2].as_ptr().cast()),
+                _mm512_loadu_si512(bytes[3].as_ptr().cast()),
+            ],
+            _mm512_set1_ps(most / 127.0),
+        )
     }
 }
 
@@ -99,6 +157,22 @@ pub(super) struct Super<C, const SHARED: usize>(PhantomData<C>);
 
 /// Eight blocks of 32.
 pub(super) struct Eight<C>(PhantomData<C>);
+
+/// Eight blocks of 32 whose codes are bytes already.
+pub(super) struct Bytewise<C>(PhantomData<C>);
+
+impl<C: Block> Source for Bytewise<C> {
+    const BYTES: usize = Eight::<C>::BYTES;
+    const SHARED: usize = 32;
+    const MINIMA: bool = C::MINIMUM;
+    const EXACT: bool = true;
+
+    #[inline(always)]
+    unsafe fn unpack(s: Avx512Vnni, p: *const u8) -> ([__m512i; 4], __m512, __m512) {
+        // SAFETY: the same contract.
+        unsafe { Eight::<C>::unpack(s, p) }
+    }
+}
 
 impl<C: SuperBlock, const SHARED: usize> Source for Super<C, SHARED> {
     const BYTES: usize = C::BYTES;
