@@ -194,10 +194,11 @@ unsafe fn group<W: Source>(strips: [&Strip; 2], x: &Tokens) -> Sums {
                 let a = _mm512_load_si512(strips[0].codes[k].as_ptr().cast());
                 let b = _mm512_load_si512(strips[1].codes[k].as_ptr().cast());
                 let u = x.u[k].as_ptr();
-                for t in 0..TOKENS {
+                let [first, second] = &mut dots;
+                for (t, (first, second)) in first.iter_mut().zip(second).enumerate() {
                     let u = _mm512_set1_epi32(u.add(t).cast::<i32>().read());
-                    dots[0][t] = _mm512_dpbusd_epi32(dots[0][t], u, a);
-                    dots[1][t] = _mm512_dpbusd_epi32(dots[1][t], u, b);
+                    *first = _mm512_dpbusd_epi32(*first, u, a);
+                    *second = _mm512_dpbusd_epi32(*second, u, b);
                 }
             }
             let i = j * (shared / 16);

@@ -195,7 +195,11 @@ impl<C: SuperBlock, const SHARED: usize> Source for Super<C, SHARED> {
             (
                 codes,
                 scaled(head.d, &head.scales),
-                scaled(head.dmin, &head.minima),
+                if Self::MINIMA {
+                    scaled(head.dmin, &head.minima)
+                } else {
+                    _mm512_setzero_ps()
+                },
             )
         }
     }
