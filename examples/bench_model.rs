@@ -7,12 +7,14 @@ use std::time::Instant;
 use mistral_examples::{
     BenchLine, Options, Outcome, UsageError, machine, peak_rss_bytes, print_line, run, today,
 };
-use mistral_infer::{LoadOptions, MeasureOptions, Model, Provenance, measure};
+use mistral_infer::{Isa, LoadOptions, MeasureOptions, Model, Provenance, measure};
 
 const USAGE: &str =
-    "MODEL [--prompt N] [--gen N] [--depth N] [--batch N] [--threads N] [--repeat N]";
+    "MODEL [--prompt N] [--gen N] [--depth N] [--batch N] [--threads N] [--repeat N] [--isa NAME]";
 const OPTIONS: Options<'static> = Options {
-    valued: &["prompt", "gen", "depth", "batch", "threads", "repeat"],
+    valued: &[
+        "prompt", "gen", "depth", "batch", "threads", "repeat", "isa",
+    ],
     switches: &[],
     max_positional: 1,
 };
@@ -32,6 +34,10 @@ fn main() -> ExitCode {
         load.threads = arguments.value("threads", load.threads)?;
         if load.threads == 0 {
             return Err(UsageError("--threads wants at least 1".to_owned()).into());
+        }
+        if let Some(name) = arguments.text("isa") {
+            let unknown = || UsageError(format!("--isa {name} isn't an instruction set"));
+            load.isa = Some(Isa::from_name(name).ok_or_else(unknown)?);
         }
         let start = Instant::now();
         let model = Model::load(Path::new(path), &load)?;

@@ -51,7 +51,7 @@ pub use decoder::{LogitRows, NoObserver, Observer, Point, Run, SessionLimits};
 pub use error::InferError;
 pub use generate::{EndOfSequence, Finish, GenerateOptions, Generation, Piece};
 pub use measure::{MeasureOptions, Provenance, measure};
-pub use mistral_kernels::{CacheType, ExpertLoad, Routing, Sampling};
+pub use mistral_kernels::{CacheType, ExpertLoad, Isa, Routing, Sampling};
 pub use model::{LoadOptions, Model};
 pub use session::Session;
 pub use text::TextSession;

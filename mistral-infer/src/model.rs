@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use mistral_core::model::ModelSpec;
 use mistral_core::precision::{Format, Precision};
-use mistral_kernels::{CacheType, Cpu};
+use mistral_kernels::{CacheType, Cpu, Isa};
 
 use crate::decoder::{DecoderWeights, SessionLimits};
 use crate::error::InferError;
@@ -28,6 +28,9 @@ pub struct LoadOptions {
     /// The chat version, which a `tokenizer.json` doesn't tell, nor a GGUF file whose template isn't
     /// Mistral's; other tokenizer files do.
     pub chat_version: Option<TokenizerVersion>,
+    /// The instruction set of the kernels, to compare one with another; the processor's best when
+    /// `None`.
+    pub isa: Option<Isa>,
 }
 
 impl Default for LoadOptions {
@@ -38,6 +41,7 @@ impl Default for LoadOptions {
             storage: WeightStorage::default(),
             tokenizer: None,
             chat_version: None,
+            isa: None,
         }
     }
 }
@@ -63,10 +67,15 @@ impl Model {
     ///
     /// # Errors
     /// [`InferError`] when a file is missing, broken or not supported, when a tensor is missing or
-    /// has another shape, or when the tokenizer doesn't fit the vocabulary.
+    /// has another shape, when the tokenizer doesn't fit the vocabulary, or when the processor lacks
+    /// the instruction set asked for.
     pub fn load(path: impl AsRef<Path>, options: &LoadOptions) -> Result<Model, InferError> {
         let (spec, checkpoint, tokenizer) = open(path.as_ref(), options)?;
-        Model::from_parts(spec, &checkpoint, tokenizer, options.threads)
+        let mut model = Model::from_parts(spec, &checkpoint, tokenizer, options.threads)?;
+        if let Some(isa) = options.isa {
+            model.cpu = Cpu::with_isa(options.threads, isa)?;
+        }
+        Ok(model)
     }
 
     /// A model from a description and weights that you opened yourself.

@@ -83,6 +83,12 @@ impl Isa {
         }
     }
 
+    /// The set of this [`name`](Self::name).
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|isa| isa.name() == name)
+    }
+
     /// The best set of this processor.
     #[must_use]
     pub fn best() -> Self {
@@ -172,6 +178,7 @@ mod tests {
         assert_eq!(all.iter().filter(|s| s.chosen).count(), 1);
         assert!(all[0].missing.is_empty());
         for status in &all {
+            assert_eq!(Isa::from_name(status.isa.name()), Some(status.isa));
             assert_eq!(status.missing.is_empty(), status.isa.check().is_ok());
         }
     }

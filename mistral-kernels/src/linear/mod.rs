@@ -46,9 +46,21 @@ impl LinearScratch {
 
 /// `y [t, rows] = x [t, cols] · Wᵀ`, where `t` follows from `x`.
 ///
-/// Activations are f32 and sums are accumulated in f32. Only [`Isa::Avx512Bf16`](crate::Isa), for
-/// bf16 weights and many tokens, rounds activations to bf16 first (relative error of a product at
-/// most 2⁻⁸).
+/// Sums are accumulated in f32. With float weights activations are f32, too, except that bf16
+/// weights and many tokens round them to bf16 on [`Isa::Avx512Bf16`](crate::Isa) (more than 16
+/// tokens) and [`Isa::Amx`](crate::Isa) (8 or more): a relative error of a product of at most 2⁻⁸.
+///
+/// With weights in blocks activations are always rounded:
+///
+/// | tokens | set | activations | weights |
+/// |---|---|---|---|
+/// | 8 or more | AMX | bf16 | bf16 |
+/// | more than 16 | VNNI without AMX, columns a multiple of 256 | 8 bits | 8 bits; Q8_0 as stored |
+/// | more than 16 | others | f32 | as stored |
+/// | fewer | all | 8 bits | as stored |
+///
+/// where 8 bits are integers with one scale, `max |x| / 127`, for 256 numbers of a row. The same
+/// call gives the same bits on any number of threads.
 ///
 /// # Errors
 /// When a length doesn't fit the matrix, or the scratch was made for fewer columns or threads.
