@@ -57,32 +57,34 @@ fn simple_formats_give_the_bytes_of_gguf_py() {
     }
 }
 
-/// Relative error for normally distributed weights, as measured and rounded up in the third digit.
-const ERRORS: [(Format, f64); 13] = [
-    (Format::Mxfp4, 0.114),
-    (Format::Q4_0, 0.0848),
-    (Format::Q4_1, 0.0775),
-    (Format::Q5_0, 0.0421),
-    (Format::Q5_1, 0.0375),
-    (Format::Q8_0, 0.00528),
-    (Format::Q2K, 0.267),
-    (Format::Q3K, 0.144),
-    (Format::Q4K, 0.0699),
-    (Format::Q5K, 0.0344),
-    (Format::Q6K, 0.0172),
-    (Format::Iq4Nl, 0.0731),
-    (Format::Iq4Xs, 0.0737),
+/// Relative error for normally distributed weights, as measured and rounded up in the third digit;
+/// and what `llama-quantize --pure` of llama.cpp (in llama-cpp-python 0.3.36) made of the same
+/// weights, where it has the format.
+const ERRORS: [(Format, f64, Option<f64>); 13] = [
+    (Format::Mxfp4, 0.114, None),
+    (Format::Q4_0, 0.0848, Some(0.08476)),
+    (Format::Q4_1, 0.0775, None),
+    (Format::Q5_0, 0.0421, None),
+    (Format::Q5_1, 0.0375, None),
+    (Format::Q8_0, 0.00528, Some(0.005277)),
+    (Format::Q2K, 0.270, Some(0.2936)),
+    (Format::Q3K, 0.148, Some(0.1495)),
+    (Format::Q4K, 0.0703, Some(0.07068)),
+    (Format::Q5K, 0.0346, Some(0.03576)),
+    (Format::Q6K, 0.0174, Some(0.01756)),
+    (Format::Iq4Nl, 0.0747, Some(0.07538)),
+    (Format::Iq4Xs, 0.0752, Some(0.07597)),
 ];
 
 #[test]
 fn the_error_stays_where_it_was_measured() {
     let x = gaussian(11, 256 * 1024, 0.02);
-    assert!(ERRORS.map(|(format, _)| format) == BLOCK_FORMATS);
+    assert!(ERRORS.map(|(format, ..)| format) == BLOCK_FORMATS);
     let mut worse = Vec::new();
-    for (format, most) in ERRORS {
+    for (format, most, llama_cpp) in ERRORS {
         let found = relative_rmse(&x, &there_and_back(format, &x));
         // The lower bound keeps the list honest.
-        if !(found <= most && found >= 0.97 * most) {
+        if !(found <= most && found >= 0.97 * most && llama_cpp.is_none_or(|e| found <= e)) {
             worse.push(format!("{}: {found:.5}, recorded {most}", format.name()));
         }
     }

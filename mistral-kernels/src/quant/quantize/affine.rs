@@ -1,7 +1,7 @@
 //! Super-blocks whose sub-blocks have a scale and a minimum: Q2_K, Q4_K, Q5_K.
 
 use super::search::{Line, fit_line, inverse, nearest, sums, within};
-use super::{importance, rounded};
+use super::{by_size, rounded};
 
 /// `x ≈ d · scale · code - dmin · minimum`, rounded.
 pub(super) struct Affine<const SUBS: usize> {
@@ -29,7 +29,7 @@ pub(super) fn affine<const SUBS: usize, const LEN: usize>(
     tops: Tops,
 ) -> Affine<SUBS> {
     let x: &[[f32; LEN]; SUBS] = x.as_chunks().0.try_into().expect("sub-blocks make a block");
-    let weights: [[f32; LEN]; SUBS] = std::array::from_fn(|j| importance(&x[j]));
+    let weights: [[f32; LEN]; SUBS] = std::array::from_fn(|j| by_size(&x[j]));
     let lines: [Line; SUBS] = std::array::from_fn(|j| fit_line(&x[j], &weights[j], tops.code));
     let most = |part: fn(&Line) -> f32| lines.iter().map(part).fold(0.0f32, f32::max) / tops.scale;
     let mut best = assign(

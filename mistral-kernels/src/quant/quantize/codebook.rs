@@ -3,7 +3,7 @@
 use super::super::codebook::{E2M1_DOUBLED, NON_LINEAR, e8m0_half};
 use super::search::{Grid, fit_scale, inverse};
 use super::signed::signed;
-use super::{Overflow, half, importance, largest, rounded};
+use super::{Overflow, by_square, half, largest, rounded};
 
 /// The values of IQ4_NL and IQ4_XS.
 struct NonLinear;
@@ -39,7 +39,7 @@ fn nibbles(values: &[i8; 32], out: &mut [u8]) {
 
 #[inline(always)]
 pub(super) fn iq4_nl(x: &[f32; 32], out: &mut [u8; 18]) -> Result<(), Overflow> {
-    let d = rounded(fit_scale::<NonLinear, 32>(x, &importance(x)));
+    let d = rounded(fit_scale::<NonLinear, 32>(x, &by_square(x)));
     let inverse = inverse(d);
     let values = x.map(|x| NonLinear::nearest(x * inverse) as i8);
     out[..2].copy_from_slice(&half(d)?);

@@ -4,7 +4,7 @@
 //! super-blocks, and with tables of values, scales and minima are searched for: candidates near
 //! those that span a block, least squares for each, the best of them rounded to the few bits that
 //! it is kept in, neighbours tried there, and at last the super-block's own scales fitted again to
-//! what was rounded. A weight's error counts by the weight's size (see [`importance`]).
+//! what was rounded. A weight's error counts by the weight's size ([`by_size`], [`by_square`]).
 
 mod affine;
 mod codebook;
@@ -84,13 +84,23 @@ fn largest(values: &[f32]) -> (usize, f32) {
     found
 }
 
-/// How much each weight's squared error counts: its size, and as much again for the block's root
-/// mean square. Large weights matter more, as llama.cpp found; small ones still count.
+/// How much each weight's squared error counts where a line with a minimum is fitted: its size and
+/// half the block's root mean square. Large weights matter more, as llama.cpp found, and small ones
+/// still count. With these shares the error is below llama.cpp's for normally distributed weights,
+/// both as it is and counted by the weights' squares.
 #[inline(always)]
-fn importance<const N: usize>(x: &[f32; N]) -> [f32; N] {
+fn by_size<const N: usize>(x: &[f32; N]) -> [f32; N] {
     let [squares] = search::sums::<N, 1>(|i| [x[i] * x[i]]);
-    let middle = (squares / N as f64).sqrt() as f32;
-    std::array::from_fn(|i| middle + x[i].abs())
+    let part = 0.5 * (squares / N as f64).sqrt() as f32;
+    std::array::from_fn(|i| part + x[i].abs())
+}
+
+/// The same where codes are multiples of one scale: the weight's square and half the mean one.
+#[inline(always)]
+fn by_square<const N: usize>(x: &[f32; N]) -> [f32; N] {
+    let [squares] = search::sums::<N, 1>(|i| [x[i] * x[i]]);
+    let part = 0.5 * (squares / N as f64) as f32;
+    std::array::from_fn(|i| part + x[i] * x[i])
 }
 
 /// A block's scale is beyond the range of f16.

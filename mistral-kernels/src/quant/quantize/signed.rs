@@ -1,7 +1,7 @@
 //! Super-blocks whose sub-blocks have a signed scale and no minimum: Q3_K, Q6_K, IQ4_XS.
 
 use super::search::{Grid, fit_scale, inverse, nearest, sums, within};
-use super::{importance, largest, rounded};
+use super::{by_square, largest, rounded};
 
 /// `x ≈ d · scale · number of the grid`, rounded.
 pub(super) struct Signed<const SUBS: usize> {
@@ -20,7 +20,7 @@ pub(super) fn signed<G: Grid, const SUBS: usize, const LEN: usize>(
     reach: f32,
 ) -> Signed<SUBS> {
     let x: &[[f32; LEN]; SUBS] = x.as_chunks().0.try_into().expect("sub-blocks make a block");
-    let weights: [[f32; LEN]; SUBS] = std::array::from_fn(|j| importance(&x[j]));
+    let weights: [[f32; LEN]; SUBS] = std::array::from_fn(|j| by_square(&x[j]));
     let fits: [f32; SUBS] = std::array::from_fn(|j| fit_scale::<G, LEN>(&x[j], &weights[j]));
     let unit = largest(&fits).1 / -reach;
     let mut best = assign::<G, SUBS, LEN>(x, &weights, &fits, reach, unit);
