@@ -5,7 +5,8 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use mistral_examples::{
-    BenchLine, Options, Outcome, UsageError, machine, peak_rss_bytes, print_line, run, today,
+    BenchLine, Options, Outcome, UsageError, machine, peak_rss_bytes, plain_read_bytes_per_s,
+    print_line, run, today,
 };
 use mistral_infer::{Isa, LoadOptions, MeasureOptions, Model, Provenance, measure};
 
@@ -66,6 +67,7 @@ fn main() -> ExitCode {
             peak_rss_bytes: report.peak_rss_bytes.unwrap_or(0),
             weight_bytes: report.weight_bytes.unwrap_or(0),
             read_bytes_per_s: report.read_bytes_per_s.unwrap_or(0.0),
+            plain_read_bytes_per_s: plain_read_bytes_per_s(load.threads),
             kernel_path: report.kernel_path,
         })?;
         Ok(Outcome::Good)

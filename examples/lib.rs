@@ -17,7 +17,7 @@ pub mod recommendation;
 pub mod vectors;
 
 pub use arguments::{Arguments, Options, UsageError};
-pub use bench::{BenchLine, machine, median, peak_rss_bytes};
+pub use bench::{BenchLine, machine, median, peak_rss_bytes, plain_read_bytes_per_s};
 pub use date::today;
 
 /// The snippets of the workspace's README, run as tests.

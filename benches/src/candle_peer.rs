@@ -95,6 +95,7 @@ fn measure(arguments: &Arguments) -> Result<Outcome, Box<dyn Error>> {
         peak_rss_bytes: peak_rss_bytes(),
         weight_bytes,
         read_bytes_per_s: read_bytes * decode_tokens_per_s,
+        plain_read_bytes_per_s: 0.0,
         kernel_path: format!("candle-transformers/{compute:?}").to_lowercase(),
     })?;
     Ok(Outcome::Good)

@@ -110,6 +110,7 @@ mod tests {
             peak_rss_bytes: 1,
             weight_bytes: 1,
             read_bytes_per_s: 1.0,
+            plain_read_bytes_per_s: 1.0,
             kernel_path: "path".into(),
         }
     }

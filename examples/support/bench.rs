@@ -2,6 +2,8 @@
 
 use mistral_core::hardware::Hardware;
 use serde::{Deserialize, Serialize};
+use std::hint::black_box;
+use std::time::Instant;
 
 /// Figures of one model on one machine; medians over the repeats.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -20,6 +22,9 @@ pub struct BenchLine {
     pub weight_bytes: u64,
     /// Bytes of weights that one decoded token reads, times the decode speed.
     pub read_bytes_per_s: f64,
+    /// What as many threads read of plain memory in a second, in the same process; 0 where not measured.
+    #[serde(default)]
+    pub plain_read_bytes_per_s: f64,
     /// Which kernels ran.
     pub kernel_path: String,
 }
@@ -44,6 +49,26 @@ pub fn peak_rss_bytes() -> u64 {
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
     let kib = line.and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok());
     kib.unwrap_or(0) * 1024
+}
+
+/// Bytes that `threads` threads read in a second when they do nothing else: the median of five passes
+/// over a gigabyte, which is more than caches hold.
+///
+/// It counts towards [`peak_rss_bytes`], so ask for that first.
+#[must_use]
+pub fn plain_read_bytes_per_s(threads: usize) -> f64 {
+    let data = vec![1u64; 1 << 27];
+    let pass = || {
+        let start = Instant::now();
+        std::thread::scope(|scope| {
+            for part in data.chunks(data.len().div_ceil(threads.max(1))) {
+                scope.spawn(move || black_box(part.iter().fold(0, |all, word| all ^ word)));
+            }
+        });
+        size_of_val(data.as_slice()) as f64 / start.elapsed().as_secs_f64()
+    };
+    let rates: Vec<f64> = (0..5).map(|_| pass()).collect();
+    median(&rates).unwrap_or(0.0)
 }
 
 /// The processor of this machine and its threads, such as `AMD EPYC 9654 (8 threads)`.
