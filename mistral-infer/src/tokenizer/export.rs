@@ -83,7 +83,7 @@ fn sentencepiece(model: &SentencePiece) -> Result<GgmlParts, TokenizerError> {
         pre: "default",
         tokens: tokens.map(str::to_owned).collect(),
         types: ids.clone().map(|id| model.ggml_type(id)).collect(),
-        scores: Some(ids.map(|id| -(model.priority(id) as f32)).collect()),
+        scores: Some(ids.map(|id| 0.0 - model.priority(id) as f32).collect()),
         merges: None,
         flags: vec![
             ("add_space_prefix", settings.add_dummy_prefix),

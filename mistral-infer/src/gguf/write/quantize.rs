@@ -45,8 +45,8 @@ pub struct QuantizeReport {
     pub weights: u64,
     /// Bits that a weight takes on average, without the header.
     pub bits_per_weight: f64,
-    /// Root mean square of what rounding changed, as a share of that of the weights. Over all
-    /// weights, also those that kept their format.
+    /// Root mean square of what rounding changed, as a share of that of the weights; over all
+    /// tensors but those in f32, which are the norms and routers of a mix.
     pub relative_rmse: f64,
     /// The same with each square counted by the square of its weight.
     pub weighted_rmse: f64,
@@ -101,7 +101,10 @@ pub fn quantize_model(
                 stored += bytes.len() as u64;
                 file.data(bytes)
             });
-            sums.add(squares.map_err(|error| named(error, part))?);
+            let squares = squares.map_err(|error| named(error, part))?;
+            if planned.header.format != Format::F32 {
+                sums.add(squares);
+            }
         }
         progress(Progress {
             number: i + 1,
