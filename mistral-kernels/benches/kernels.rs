@@ -130,7 +130,7 @@ impl Bench {
     /// Weights in blocks: more than caches hold for few tokens, a layer's for many.
     fn blocks(&self, cpu: &Cpu) {
         for format in BLOCK_FORMATS {
-            for (t, rows) in [1, 2, 4, 8, 16].map(|t| (t, 32768)).into_iter().chain([
+            for (t, rows) in [1, 2, 4, 8, 16].map(|t| (t, 131_072)).into_iter().chain([
                 (64, 4096),
                 (128, 4096),
                 (512, 4096),

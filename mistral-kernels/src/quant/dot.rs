@@ -15,8 +15,10 @@ use crate::bytes::{ByteKernel, Bytes};
 use crate::linear::OutRows;
 use crate::simd::Simd;
 
-/// Bytes that prefetching runs ahead of the reads.
-const AHEAD: usize = 4096;
+/// Bytes that prefetching into the first cache runs ahead of the reads.
+const AHEAD: usize = 1024;
+/// The same for the second cache, which keeps more requests to memory in flight.
+const FAR_AHEAD: usize = 4096;
 
 type F<S> = <<S as Bytes>::Floats as Simd>::F;
 
@@ -104,6 +106,7 @@ unsafe fn row<S: Bytes, P: Products, const T: usize>(
         for g in 0..count {
             let p = row.add(g * per_group * P::BYTES);
             for line in 0..(per_group * P::BYTES).div_ceil(64) {
+                floats.prefetch_second(p.wrapping_add(FAR_AHEAD + line * 64));
                 floats.prefetch(p.wrapping_add(AHEAD + line * 64));
             }
             let here = per_group.min(blocks - g * per_group);
