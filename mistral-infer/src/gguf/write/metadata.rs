@@ -4,7 +4,8 @@
 //! back otherwise can't be expressed in the format, and is refused by its name.
 
 use mistral_core::model::{
-    AttentionKind, GgufArray, GgufValue, GqaSpec, ModelSpec, PositionScale, RopeLayout,
+    AttentionKind, GgufArray, GgufValue, GqaSpec, ModelSpec, MoeSpec, PositionScale, RopeLayout,
+    YarnSpec,
 };
 use mistral_core::precision::Precision;
 
@@ -139,50 +140,20 @@ fn experts(out: &mut Keys, spec: &ModelSpec) -> Result<(), InferError> {
 fn check(spec: &ModelSpec, metadata: &Metadata) -> Result<(), InferError> {
     let lookup = |key: &str| metadata.get(key).map(convert);
     let read = ModelSpec::from_gguf_metadata(&lookup, spec.tied_embeddings, spec.vocab_size)?;
-    let close = |a: f64, b: f64| (a - b).abs() <= 1e-6 * a.abs().max(b.abs());
     let (a, b) = (spec, &read);
-    let yarn = match (&a.rope.yarn, &b.rope.yarn) {
-        (None, None) => true,
-        (Some(a), Some(b)) => {
-            close(a.factor, b.factor)
-                && close(a.beta_fast, b.beta_fast)
-                && close(a.beta_slow, b.beta_slow)
-                && a.truncate == b.truncate
-                && a.original_max_position_embeddings == b.original_max_position_embeddings
-        }
-        _ => false,
-    };
-    let scaled = match (a.position_scale, b.position_scale) {
-        (
-            PositionScale::Llama4 {
-                beta: a,
-                original_max_position_embeddings: at,
-            },
-            PositionScale::Llama4 {
-                beta: b,
-                original_max_position_embeddings: bt,
-            },
-        ) => close(a, b) && at == bt,
-        (a, b) => a == b,
-    };
-    let moe = match (&a.moe, &b.moe) {
-        (Some(a), Some(b)) => {
-            let scale = b.routed_scale;
-            let b = mistral_core::model::MoeSpec {
-                routed_scale: a.routed_scale,
-                ..b.clone()
-            };
-            *a == b && close(a.routed_scale, scale)
-        }
-        (a, b) => a == b,
-    };
     let fields = [
         ("layers", a.layers == b.layers),
         ("indexer", a.indexer == b.indexer),
-        ("moe", moe),
+        ("moe", same_moe(a.moe.as_ref(), b.moe.as_ref())),
         ("logit_softcap", a.logit_softcap == b.logit_softcap),
-        ("position_scale", scaled),
-        ("rope.yarn", yarn),
+        (
+            "position_scale",
+            same_scale(a.position_scale, b.position_scale),
+        ),
+        (
+            "rope.yarn",
+            same_yarn(a.rope.yarn.as_ref(), b.rope.yarn.as_ref()),
+        ),
         ("rope.theta", close(a.rope.theta, b.rope.theta)),
         ("rope.dim", a.rope.dim == b.rope.dim),
         (
@@ -203,6 +174,47 @@ fn check(spec: &ModelSpec, metadata: &Metadata) -> Result<(), InferError> {
         Some((field, _)) => Err(refused(field, "a value that the format can't express")),
         None => Ok(()),
     }
+}
+
+/// Equal, but for what is lost by storing numbers in f32.
+fn close(a: f64, b: f64) -> bool {
+    (a - b).abs() <= 1e-6 * a.abs().max(b.abs())
+}
+
+fn same_yarn(a: Option<&YarnSpec>, b: Option<&YarnSpec>) -> bool {
+    let (Some(a), Some(b)) = (a, b) else {
+        return a == b;
+    };
+    close(a.factor, b.factor)
+        && close(a.beta_fast, b.beta_fast)
+        && close(a.beta_slow, b.beta_slow)
+        && a.truncate == b.truncate
+        && a.original_max_position_embeddings == b.original_max_position_embeddings
+}
+
+fn same_scale(a: PositionScale, b: PositionScale) -> bool {
+    let steps = |scale| match scale {
+        PositionScale::Llama4 {
+            beta,
+            original_max_position_embeddings,
+        } => Some((beta, original_max_position_embeddings)),
+        _ => None,
+    };
+    match (steps(a), steps(b)) {
+        (Some((a, at)), Some((b, bt))) => close(a, b) && at == bt,
+        _ => a == b,
+    }
+}
+
+fn same_moe(a: Option<&MoeSpec>, b: Option<&MoeSpec>) -> bool {
+    let (Some(a), Some(b)) = (a, b) else {
+        return a == b;
+    };
+    let rounded = MoeSpec {
+        routed_scale: a.routed_scale,
+        ..b.clone()
+    };
+    *a == rounded && close(a.routed_scale, b.routed_scale)
 }
 
 fn convert(value: &MetadataValue) -> GgufValue {

@@ -5,12 +5,13 @@ use std::path::Path;
 use mistral_core::model::ModelSpec;
 use mistral_core::precision::{Format, Precision};
 
+use super::plan::Planned;
 use super::rows::{Rounding, Squares};
 use super::{GgufWriter, Metadata, MetadataValue, TensorHeader, metadata, plan};
 use crate::error::InferError;
 use crate::model::{self, LoadOptions};
 use crate::tokenizer::Tokenizer;
-use crate::weights::WeightStorage;
+use crate::weights::{Checkpoint, WeightStorage};
 
 /// How a model is written.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -87,25 +88,9 @@ pub fn quantize_model(
     let planned = plan::tensors(&spec, options.precision)?;
     let headers: Vec<TensorHeader> = planned.iter().map(|p| p.header.clone()).collect();
     let mut file = GgufWriter::create(to, &metadata, &headers)?;
-    let (mut sums, mut weights, mut stored) = (Squares::default(), 0u64, 0u64);
+    let mut totals = Totals::default();
     for (i, planned) in planned.iter().enumerate() {
-        for part in &planned.parts {
-            let tensor = checkpoint.tensor(part, &planned.shape)?;
-            weights += tensor.data().len() as u64;
-            let rounding = Rounding {
-                tensor: &tensor,
-                format: planned.header.format,
-                order: planned.rows,
-            };
-            let squares = rounding.run(options.threads, &mut |bytes| {
-                stored += bytes.len() as u64;
-                file.data(bytes)
-            });
-            let squares = squares.map_err(|error| named(error, part))?;
-            if planned.header.format != Format::F32 {
-                sums.add(squares);
-            }
-        }
+        totals.write(planned, &checkpoint, &mut file, options.threads)?;
         progress(Progress {
             number: i + 1,
             count: headers.len(),
@@ -113,14 +98,58 @@ pub fn quantize_model(
             format: planned.header.format,
         });
     }
-    let share = |part: f64, all: f64| if all > 0.0 { (part / all).sqrt() } else { 0.0 };
-    Ok(QuantizeReport {
-        bytes: file.finish()?,
-        weights,
-        bits_per_weight: 8.0 * stored as f64 / weights as f64,
-        relative_rmse: share(sums.error, sums.all),
-        weighted_rmse: share(sums.weighted_error, sums.weighted_all),
-    })
+    Ok(totals.report(file.finish()?))
+}
+
+/// Sums over the tensors written so far.
+#[derive(Default)]
+struct Totals {
+    squares: Squares,
+    weights: u64,
+    /// Bytes of tensors.
+    stored: u64,
+}
+
+impl Totals {
+    /// Writes all parts of a tensor.
+    fn write(
+        &mut self,
+        planned: &Planned,
+        checkpoint: &Checkpoint,
+        file: &mut GgufWriter,
+        threads: usize,
+    ) -> Result<(), InferError> {
+        for part in &planned.parts {
+            let tensor = checkpoint.tensor(part, &planned.shape)?;
+            self.weights += tensor.data().len() as u64;
+            let rounding = Rounding {
+                tensor: &tensor,
+                format: planned.header.format,
+                order: planned.rows,
+            };
+            let squares = rounding.run(threads, &mut |bytes| {
+                self.stored += bytes.len() as u64;
+                file.data(bytes)
+            });
+            let squares = squares.map_err(|error| named(error, part))?;
+            if planned.header.format != Format::F32 {
+                self.squares.add(squares);
+            }
+        }
+        Ok(())
+    }
+
+    fn report(&self, bytes: u64) -> QuantizeReport {
+        let share = |part: f64, all: f64| if all > 0.0 { (part / all).sqrt() } else { 0.0 };
+        let sums = &self.squares;
+        QuantizeReport {
+            bytes,
+            weights: self.weights,
+            bits_per_weight: 8.0 * self.stored as f64 / self.weights as f64,
+            relative_rmse: share(sums.error, sums.all),
+            weighted_rmse: share(sums.weighted_error, sums.weighted_all),
+        }
+    }
 }
 
 /// What a kernel met, with the tensor's name.
