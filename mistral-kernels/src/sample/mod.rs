@@ -1,6 +1,7 @@
 //! From logits to the next token.
 
 mod rng;
+mod verify;
 
 use crate::KernelError;
 use crate::cpu::Live;
@@ -156,6 +157,11 @@ impl Sampler {
             return argmax(logits);
         }
         self.filter(logits)?;
+        self.draw(logits.len())
+    }
+
+    /// Draws one of the candidates by its weight.
+    fn draw(&mut self, vocab_size: usize) -> Result<u32, KernelError> {
         let total: f64 = self.candidates.iter().map(|c| f64::from(c.weight)).sum();
         let mut left = self.rng.unit() * total;
         for candidate in &self.candidates {
@@ -168,9 +174,7 @@ impl Sampler {
         self.candidates
             .last()
             .map(|c| c.id)
-            .ok_or(KernelError::NoCandidate {
-                vocab_size: logits.len(),
-            })
+            .ok_or(KernelError::NoCandidate { vocab_size })
     }
 
     /// The distribution that [`Sampler::sample`] draws from, `out [logits.len()]`; no random

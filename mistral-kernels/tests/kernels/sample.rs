@@ -229,3 +229,68 @@ proptest! {
         }
     }
 }
+
+/// Pearson's statistic of `counts` against `expected` probabilities, and its degrees of freedom.
+fn chi_square(counts: &[u32], expected: &[f32]) -> (f64, usize) {
+    let n = f64::from(counts.iter().sum::<u32>());
+    let cells = counts.iter().zip(expected).filter(|(_, p)| **p > 0.0);
+    let sum = cells
+        .clone()
+        .map(|(c, p)| (f64::from(*c) - n * f64::from(*p)).powi(2) / (n * f64::from(*p)));
+    (sum.sum(), cells.count() - 1)
+}
+
+/// Counts of what `verify` returns over drafts from `proposed`; `trusting` takes every draft.
+fn verified(sampling: Sampling, logits: &[f32], proposed: &[f32], trusting: bool) -> Vec<u32> {
+    let mut target = Sampler::new(sampling, 11).expect("in range");
+    let mut draft = Sampler::new(warm(), 12).expect("in range");
+    let mut q = vec![0.0; logits.len()];
+    let mut counts = vec![0; logits.len()];
+    for _ in 0..40_000 {
+        let x = draft.propose(&mut proposed.to_vec(), &[], &mut q).unwrap();
+        let y = target
+            .verify(&mut logits.to_vec(), &[1, 1, 3], x, &q)
+            .unwrap();
+        counts[if trusting { x } else { y } as usize] += 1;
+    }
+    counts
+}
+
+#[test]
+fn what_is_verified_is_distributed_as_what_is_sampled() {
+    let logits = [0.3, 1.2, -0.8, 0.9, -2.0, 0.1];
+    let proposed = [1.0, -0.5, 0.4, 0.8, 0.2, -1.5];
+    let filtered = Sampling {
+        top_k: 4,
+        repetition_penalty: 1.3,
+        frequency_penalty: 0.2,
+        ..warm()
+    };
+    for sampling in [warm(), filtered] {
+        let expected = probabilities(sampling, &logits, &[1, 1, 3]);
+        let counts = verified(sampling, &logits, &proposed, false);
+        for (count, p) in counts.iter().zip(&expected) {
+            assert!(*p > 0.0 || *count == 0, "{counts:?} of {expected:?}");
+        }
+        let (statistic, freedom) = chi_square(&counts, &expected);
+        // Beyond the 99.9 % points of 3 and 5 degrees of freedom, 16.3 and 20.5.
+        assert!(statistic < 20.5, "{statistic} with {freedom}: {counts:?}");
+        let trusted = verified(sampling, &logits, &proposed, true);
+        assert!(chi_square(&trusted, &expected).0 > 1000.0, "the test tells");
+    }
+}
+
+#[test]
+fn a_proposal_of_the_same_distribution_is_always_taken() {
+    let mut a = Sampler::new(warm(), 1).expect("in range");
+    let mut b = Sampler::new(warm(), 2).expect("in range");
+    let logits = uniform(3, 50, 2.0);
+    let mut q = vec![0.0; 50];
+    for _ in 0..200 {
+        let x = a.propose(&mut logits.clone(), &[], &mut q).unwrap();
+        assert_eq!(b.verify(&mut logits.clone(), &[], x, &q), Ok(x));
+    }
+    let error = b.verify(&mut logits.clone(), &[], 50, &q).unwrap_err();
+    assert!(error.to_string().contains("drafted id"), "{error}");
+    assert!(b.verify(&mut logits.clone(), &[], 0, &q[1..]).is_err());
+}
