@@ -158,6 +158,14 @@ pub enum InferError {
         /// Rows of the embedding.
         model: usize,
     },
+    /// A draft model has other token ids than the model it guesses for.
+    #[error("the draft's vocabulary has {found} ids, expected the model's {expected}")]
+    DraftVocabulary {
+        /// Ids of the model.
+        expected: usize,
+        /// Ids of the draft.
+        found: usize,
+    },
     /// A token id isn't in the vocabulary.
     #[error("token id {id} at position {position}: the vocabulary has {vocab_size}")]
     TokenOutOfRange {

@@ -2,7 +2,8 @@
 //!
 //! A [`Model`] is what the files hold: description, mapped weights, tokenizer. A [`Session`] owns
 //! every buffer of running it, sized before the first token. [`Session::generate`] is an iterator
-//! of pieces of text; [`Session::forward`] gives logits for several sequences at once. One decoder
+//! of pieces of text; in a [`Batch`] sequences join and leave while others go on; [`Speculation`]
+//! guesses several tokens and checks them in one pass; [`Session::forward`] gives logits for several sequences at once. One decoder
 //! covers every architecture that [`ModelSpec`](mistral_core::model::ModelSpec) describes: dense,
 //! mixture of experts, sliding windows, latent attention, indexed sparse attention.
 //!
@@ -28,6 +29,7 @@
 #[cfg(target_endian = "big")]
 compile_error!("weight files are little-endian and mapped as they are");
 
+mod batch;
 pub mod blueprint;
 #[cfg(feature = "candle")]
 pub mod candle;
@@ -36,9 +38,11 @@ mod decoder;
 mod error;
 mod generate;
 pub mod gguf;
+mod lane;
 mod measure;
 mod model;
 mod session;
+mod speculate;
 mod stop;
 mod text;
 pub mod tokenizer;
@@ -47,6 +51,7 @@ pub mod weights;
 use std::io::Read;
 use std::path::Path;
 
+pub use batch::{Batch, GenerationCounts};
 pub use decoder::{LogitRows, NoObserver, Observer, Point, Run, SessionLimits};
 pub use error::InferError;
 pub use generate::{EndOfSequence, Finish, GenerateOptions, Generation, Piece};
@@ -54,6 +59,7 @@ pub use measure::{MeasureOptions, Provenance, measure};
 pub use mistral_kernels::{CacheType, ExpertLoad, Isa, Routing, Sampling};
 pub use model::{LoadOptions, Model};
 pub use session::Session;
+pub use speculate::{PromptLookup, Speculation};
 pub use text::TextSession;
 pub use tokenizer::Tokenizer;
 

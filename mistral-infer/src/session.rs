@@ -2,6 +2,7 @@
 
 use mistral_kernels::CacheType;
 
+use crate::batch::Batch;
 use crate::decoder::{self, LogitRows, NoObserver, Observer, Run, SessionLimits, Sizes, State};
 use crate::error::InferError;
 use crate::generate::{GenerateOptions, Generation};
@@ -51,6 +52,12 @@ impl<'m> Session<'m> {
         self.state.sizes.tokens
     }
 
+    /// Rows of logits of one forward pass.
+    #[must_use]
+    pub fn max_logits(&self) -> usize {
+        self.state.sizes.logits
+    }
+
     /// The tokens of a sequence whose keys and values are cached; empty for an unknown one.
     #[must_use]
     pub fn tokens(&self, sequence: usize) -> &[u32] {
@@ -80,12 +87,12 @@ impl<'m> Session<'m> {
             .zip(&prompt[..most])
             .take_while(|(a, b)| a == b)
             .count();
-        let kept = if shared == state.tokens.len() || self.state.can_rewind(sequence) {
-            shared
-        } else {
-            0
+        let windows = self.model.spec().layers.iter().map(|layer| layer.window);
+        let kept = match state.can_rewind(windows, shared) {
+            true => shared,
+            false => 0,
         };
-        self.state.sequences[sequence].tokens.truncate(kept);
+        self.state.rewind(sequence, kept);
         kept
     }
 
@@ -162,11 +169,12 @@ impl<'m> Session<'m> {
         prompt: &[u32],
         options: &GenerateOptions,
     ) -> Result<Generation<'_, 'm>, InferError> {
-        Generation::new(self, &[prompt], options)
+        Generation::new(Batch::new(self), &[prompt], options)
     }
 
     /// Continues several prompts side by side, one sequence each, in one batch. Pieces carry the
-    /// index of their prompt.
+    /// index of their prompt, and seeds count up from that of the options. For prompts that come
+    /// later, or with options of their own, see [`Batch`].
     ///
     /// # Errors
     /// As [`Session::generate`], and [`InferError::Limit`] for more prompts than sequences.
@@ -175,6 +183,20 @@ impl<'m> Session<'m> {
         prompts: &[&[u32]],
         options: &GenerateOptions,
     ) -> Result<Generation<'_, 'm>, InferError> {
-        Generation::new(self, prompts, options)
+        Generation::new(Batch::new(self), prompts, options)
+    }
+
+    /// Continues a prompt as [`Session::generate`] does, with a smaller model's session for
+    /// [`Speculation::Draft`](crate::Speculation::Draft).
+    ///
+    /// # Errors
+    /// As [`Session::generate`] and [`Batch::with_draft`].
+    pub fn generate_with_draft<'s>(
+        &'s mut self,
+        draft: &'s mut Session<'m>,
+        prompt: &[u32],
+        options: &GenerateOptions,
+    ) -> Result<Generation<'s, 'm>, InferError> {
+        Generation::new(Batch::with_draft(self, draft)?, &[prompt], options)
     }
 }

@@ -46,37 +46,6 @@ fn tokens(pieces: &[Piece]) -> Vec<u32> {
     pieces.iter().map(|p| p.token).collect()
 }
 
-/// Descriptions with caches of every shape: full, ring, experts, latents.
-fn shapes() -> Vec<(&'static str, String)> {
-    let moe = json!({"num_experts": 4, "num_experts_per_tok": 2, "expert_hidden_dim": 16});
-    let mut latent = support::dense();
-    for (key, value) in [
-        ("q_lora_rank", 12),
-        ("kv_lora_rank", 16),
-        ("qk_nope_head_dim", 4),
-        ("qk_rope_head_dim", 4),
-        ("v_head_dim", 6),
-    ] {
-        latent[key] = json!(value);
-    }
-    vec![
-        ("dense", support::dense().to_string()),
-        (
-            "window",
-            support::with(support::dense(), "sliding_window", json!(7)),
-        ),
-        (
-            "interleaved",
-            support::with(support::dense(), "sliding_window", json!([null, 5])),
-        ),
-        (
-            "experts",
-            support::with(support::dense(), "moe", moe.clone()),
-        ),
-        ("latent", support::with(latent, "moe", moe)),
-    ]
-}
-
 #[test]
 fn the_same_seed_draws_the_same_tokens_and_another_does_not() {
     let model = support::model(&support::dense().to_string(), 1);
@@ -96,7 +65,7 @@ fn the_same_seed_draws_the_same_tokens_and_another_does_not() {
 
 #[test]
 fn a_batch_draws_what_each_prompt_draws_alone() {
-    for (name, params) in shapes() {
+    for (name, params) in support::shapes() {
         let model = support::model(&params, 2);
         let prompts = ["a", "longer than the first one", "middle one"].map(|t| prompt(&model, t));
         let options = sampled(0.0, 20);
@@ -123,7 +92,7 @@ fn a_batch_draws_what_each_prompt_draws_alone() {
 
 #[test]
 fn short_passes_and_kept_prefixes_change_nothing() {
-    for (name, params) in shapes() {
+    for (name, params) in support::shapes() {
         let model = support::model(&params, 3);
         let ids = prompt(&model, "When shall we three meet again");
         let options = sampled(0.0, 16);

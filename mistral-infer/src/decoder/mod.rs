@@ -45,7 +45,7 @@ pub enum LogitRows {
 }
 
 impl Run<'_> {
-    fn logit_rows(&self) -> usize {
+    pub(crate) fn logit_rows(&self) -> usize {
         match self.logits {
             LogitRows::None => 0,
             LogitRows::Last => 1,
@@ -106,9 +106,9 @@ pub(crate) fn forward<'s>(
     match layers(&pass, weights, state, runs, observer) {
         Ok(rows) => {
             for run in runs {
-                state.sequences[run.sequence]
-                    .tokens
-                    .extend_from_slice(run.tokens);
+                let sequence = &mut state.sequences[run.sequence];
+                sequence.tokens.extend_from_slice(run.tokens);
+                sequence.written = sequence.written.max(sequence.tokens.len());
             }
             Ok(&mut state.buffers.logits[..rows * spec.vocab_size])
         }

@@ -178,6 +178,8 @@ pub(crate) struct SequenceState {
     pub(crate) indexer_keys: Vec<CacheBuffer>,
     /// Tokens whose keys and values are cached.
     pub(crate) tokens: Vec<u32>,
+    /// Positions that were ever written since it was empty; more than `tokens` after a rewind.
+    pub(crate) written: usize,
     /// The positions that the last full indexer chose for the current run.
     pub(crate) selected: Selected,
 }
@@ -251,17 +253,40 @@ impl State {
 
     /// Forgets a sequence.
     pub(crate) fn clear(&mut self, sequence: usize) {
-        self.sequences[sequence].tokens.clear();
+        self.rewind(sequence, 0);
     }
 
-    /// Whether cached positions may be dropped from the end and decoding go on from there: not
-    /// when a window's ring has already overwritten what the earlier position sees.
-    pub(crate) fn can_rewind(&self, sequence: usize) -> bool {
-        let state = &self.sequences[sequence];
-        state.caches.iter().all(|cache| match cache {
-            LayerCache::Gqa { capacity, .. } => state.tokens.len() <= *capacity,
-            LayerCache::Latent { .. } | LayerCache::Shared => true,
-        })
+    /// Forgets the tokens of a sequence from `len` on.
+    pub(crate) fn rewind(&mut self, sequence: usize, len: usize) {
+        let state = &mut self.sequences[sequence];
+        state.tokens.truncate(len);
+        if len == 0 {
+            state.written = 0;
+        }
+    }
+}
+
+impl SequenceState {
+    /// Whether decoding may go on behind the first `len` tokens: not when the ring of a layer with
+    /// a window has already overwritten a position that the next token sees.
+    pub(crate) fn can_rewind(
+        &self,
+        windows: impl Iterator<Item = Option<usize>>,
+        len: usize,
+    ) -> bool {
+        self.caches
+            .iter()
+            .zip(windows)
+            .all(|(cache, window)| match (cache, window) {
+                (LayerCache::Gqa { capacity, .. }, Some(window)) => {
+                    let oldest_seen = (len + 1).saturating_sub(window);
+                    len == self.tokens.len()
+                        || oldest_seen >= self.written.saturating_sub(*capacity)
+                }
+                (LayerCache::Gqa { .. } | LayerCache::Latent { .. } | LayerCache::Shared, _) => {
+                    true
+                }
+            })
     }
 }
 
@@ -367,6 +392,7 @@ fn sequence(spec: &ModelSpec, sizes: &Sizes) -> SequenceState {
         caches: spec.layers.iter().enumerate().map(cache).collect(),
         indexer_keys: spec.layers.iter().map(keys).collect(),
         tokens: Vec::with_capacity(sizes.seq_len.min(1 << 16)),
+        written: 0,
         selected: Selected::new(sizes.tokens, topk),
     }
 }

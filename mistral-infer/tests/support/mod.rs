@@ -109,3 +109,41 @@ pub(crate) fn described(spec: ModelSpec, seed: u64) -> Model {
     let weights = Checkpoint::open(dir.path(), WeightStorage::Copied).expect("what was written");
     Model::from_parts(spec, &weights, Some(tokenizer()), 1).expect("weights that fit")
 }
+
+/// A model without a tokenizer, whose vocabulary may be smaller than one of bytes.
+pub(crate) fn bare(params: &str, seed: u64) -> Model {
+    let dir = tempfile::tempdir().expect("a folder for a moment");
+    let spec = ModelSpec::from_params(params).expect("a valid description");
+    write_weights(dir.path(), &spec, seed);
+    let weights = Checkpoint::open(dir.path(), WeightStorage::Copied).expect("what was written");
+    Model::from_parts(spec, &weights, None, 1).expect("weights that fit")
+}
+
+/// Descriptions with caches of every shape: full, ring, experts, latents.
+pub(crate) fn shapes() -> Vec<(&'static str, String)> {
+    let moe =
+        serde_json::json!({"num_experts": 4, "num_experts_per_tok": 2, "expert_hidden_dim": 16});
+    let mut latent = dense();
+    for (key, value) in [
+        ("q_lora_rank", 12),
+        ("kv_lora_rank", 16),
+        ("qk_nope_head_dim", 4),
+        ("qk_rope_head_dim", 4),
+        ("v_head_dim", 6),
+    ] {
+        latent[key] = serde_json::json!(value);
+    }
+    vec![
+        ("dense", dense().to_string()),
+        (
+            "window",
+            with(dense(), "sliding_window", serde_json::json!(7)),
+        ),
+        (
+            "interleaved",
+            with(dense(), "sliding_window", serde_json::json!([null, 5])),
+        ),
+        ("experts", with(dense(), "moe", moe.clone())),
+        ("latent", with(latent, "moe", moe)),
+    ]
+}

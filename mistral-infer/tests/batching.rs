@@ -1,0 +1,189 @@
+//! Continuous batching: sequences join, leave and end, and don't see each other.
+
+mod support;
+
+use std::collections::BTreeMap;
+
+use mistral_infer::{
+    Batch, EndOfSequence, Finish, GenerateOptions, Model, Piece, PromptLookup, Sampling,
+    SessionLimits, Speculation,
+};
+
+fn limits(max_sequences: usize, max_batch_tokens: usize) -> SessionLimits {
+    SessionLimits {
+        max_sequences,
+        max_batch_tokens,
+        max_logits: 32,
+        ..SessionLimits::default()
+    }
+}
+
+fn prompt(model: &Model, text: &str) -> Vec<u32> {
+    model.need_tokenizer().unwrap().encode(text).unwrap()
+}
+
+/// Options that differ in everything, by number.
+fn options(i: usize) -> GenerateOptions {
+    GenerateOptions {
+        max_tokens: 10 + 7 * i,
+        sampling: Sampling {
+            temperature: [0.0, 0.7, 1.0][i % 3],
+            repetition_penalty: [1.0, 1.1][i % 2],
+            ..Sampling::default()
+        },
+        seed: i as u64,
+        stop: [vec![], vec!["e".to_owned(), "th".to_owned()]][usize::from(i == 4)].clone(),
+        end: EndOfSequence::Ignored,
+        speculation: match i % 2 {
+            0 => Speculation::PromptLookup(PromptLookup {
+                tokens: 1 + i % 3,
+                shortest_match: 1,
+                ..PromptLookup::default()
+            }),
+            _ => Speculation::None,
+        },
+        ..GenerateOptions::default()
+    }
+}
+
+/// Pieces by sequence.
+type Drawn = BTreeMap<usize, Vec<Piece>>;
+
+fn keep(drawn: &mut Drawn, pieces: Vec<Piece>) {
+    for piece in pieces {
+        drawn.entry(piece.sequence).or_default().push(piece);
+    }
+}
+
+const TEXTS: [&str; 7] = [
+    "a",
+    "the first of them, which is the longest of all these prompts",
+    "be or not to be or not",
+    "middle one",
+    "that that that",
+    "x",
+    "the last of them",
+];
+
+#[test]
+fn a_sequence_draws_in_company_what_it_draws_alone() {
+    for (name, params) in support::shapes() {
+        let model = support::model(&params, 51);
+        let prompts = TEXTS.map(|text| prompt(&model, text));
+        let alone: Vec<Vec<Piece>> = prompts
+            .iter()
+            .enumerate()
+            .map(|(i, prompt)| {
+                let mut session = model.session(limits(1, 64)).unwrap();
+                let generation = session.generate(prompt, &options(i)).unwrap();
+                let own = |piece: Piece| Piece {
+                    sequence: i,
+                    ..piece
+                };
+                generation.map(|piece| own(piece.unwrap())).collect()
+            })
+            .collect();
+        // Passes of 12 tokens: prompts take several. Three sequences: the others wait for room.
+        for (sequences, tokens) in [(3, 12), (7, 64)] {
+            let mut session = model.session(limits(sequences, tokens)).unwrap();
+            let mut batch = Batch::new(&mut session);
+            let mut drawn = Drawn::new();
+            let mut waiting = prompts.iter().enumerate();
+            loop {
+                if batch.len() < sequences
+                    && let Some((i, prompt)) = waiting.next()
+                {
+                    assert_eq!(batch.admit(prompt, &options(i)).unwrap(), i);
+                }
+                if batch.is_empty() {
+                    break;
+                }
+                keep(&mut drawn, batch.step().unwrap());
+            }
+            let together: Vec<Vec<Piece>> = drawn.into_values().collect();
+            assert_eq!(together, alone, "{name}, {sequences} sequences");
+        }
+    }
+}
+
+#[test]
+fn a_long_prompt_is_computed_beside_sequences_that_write() {
+    let model = support::model(&support::dense().to_string(), 52);
+    let mut session = model.session(limits(2, 8)).unwrap();
+    let mut batch = Batch::new(&mut session);
+    let writing = batch
+        .admit(
+            &[20],
+            &GenerateOptions {
+                max_tokens: 40,
+                ..options(1)
+            },
+        )
+        .unwrap();
+    assert_eq!(batch.step().unwrap().len(), 1);
+    let late = batch.admit(&[30; 60], &options(1)).unwrap();
+    // Seven tokens of the prompt a pass: the ninth computes its last.
+    for pass in 1..=9 {
+        let pieces = batch.step().unwrap();
+        let count = |id| pieces.iter().filter(|p| p.sequence == id).count();
+        assert_eq!(count(writing), 1, "pass {pass}");
+        assert_eq!(count(late), usize::from(pass == 9), "pass {pass}");
+    }
+}
+
+#[test]
+fn cancelled_sequences_leave_room_and_their_cache() {
+    let model = support::model(&support::dense().to_string(), 53);
+    let mut session = model.session(limits(2, 64)).unwrap();
+    let mut batch = Batch::new(&mut session);
+    let prompts = TEXTS.map(|text| prompt(&model, text));
+    let first = batch.admit(&prompts[1], &options(1)).unwrap();
+    let second = batch.admit(&prompts[2], &options(2)).unwrap();
+    let error = batch.admit(&prompts[3], &options(3)).unwrap_err();
+    assert!(error.to_string().contains("`max_sequences` = 3"), "{error}");
+    batch.step().unwrap();
+    assert!(batch.cancel(first));
+    assert!(!batch.cancel(first));
+    assert_eq!(batch.len(), 1);
+    let pieces = batch.step().unwrap();
+    assert!(!pieces.is_empty() && pieces.iter().all(|p| p.sequence == second));
+    let again = batch.admit(&prompts[1], &options(1)).unwrap();
+    assert_ne!(again, first);
+    let before = batch.counts().passes;
+    let mut drawn = Drawn::new();
+    while !batch.is_empty() {
+        keep(&mut drawn, batch.step().unwrap());
+    }
+    assert!(batch.counts().passes > before);
+    assert_eq!(drawn[&again].len(), 17);
+    assert_eq!(drawn[&again][16].finish, Some(Finish::MaxTokens));
+    // The sequence that was cancelled had its prompt cached, and serves it again.
+    assert_eq!(session.tokens(0)[..prompts[1].len()], prompts[1]);
+}
+
+#[test]
+fn a_batch_refuses_what_its_passes_cannot_hold() {
+    let model = support::model(&support::dense().to_string(), 54);
+    let narrow = SessionLimits {
+        max_logits: 5,
+        ..limits(4, 64)
+    };
+    let mut session = model.session(narrow).unwrap();
+    let mut batch = Batch::new(&mut session);
+    batch.admit(&[20], &options(2)).unwrap();
+    let error = batch.admit(&[20], &options(4)).unwrap_err().to_string();
+    assert!(
+        error.contains("`max_logits` = 5, expected at least 7"),
+        "{error}"
+    );
+    let nothing = GenerateOptions {
+        max_tokens: 0,
+        ..options(1)
+    };
+    let none = batch.admit(&[20], &nothing).unwrap();
+    assert_eq!(batch.len(), 1);
+    while !batch.is_empty() {
+        assert!(batch.step().unwrap().iter().all(|p| p.sequence != none));
+    }
+    assert_eq!(batch.step().unwrap(), []);
+}
