@@ -71,11 +71,7 @@ impl Model {
     /// the instruction set asked for.
     pub fn load(path: impl AsRef<Path>, options: &LoadOptions) -> Result<Model, InferError> {
         let (spec, checkpoint, tokenizer) = open(path.as_ref(), options)?;
-        let mut model = Model::from_parts(spec, &checkpoint, tokenizer, options.threads)?;
-        if let Some(isa) = options.isa {
-            model.cpu = Cpu::with_isa(options.threads, isa)?;
-        }
-        Ok(model)
+        Model::assemble(spec, &checkpoint, tokenizer, (options.threads, options.isa))
     }
 
     /// A model from a description and weights that you opened yourself.
@@ -87,6 +83,15 @@ impl Model {
         checkpoint: &Checkpoint,
         tokenizer: Option<Tokenizer>,
         threads: usize,
+    ) -> Result<Model, InferError> {
+        Model::assemble(spec, checkpoint, tokenizer, (threads, None))
+    }
+
+    fn assemble(
+        spec: ModelSpec,
+        checkpoint: &Checkpoint,
+        tokenizer: Option<Tokenizer>,
+        (threads, isa): (usize, Option<Isa>),
     ) -> Result<Model, InferError> {
         if threads == 0 {
             let expected = "at least 1".to_owned();
@@ -109,7 +114,7 @@ impl Model {
             weights,
             spec,
             tokenizer,
-            cpu: Cpu::new(threads),
+            cpu: Cpu::with_isa(threads, isa.unwrap_or_else(Isa::best))?,
         })
     }
 

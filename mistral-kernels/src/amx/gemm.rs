@@ -7,7 +7,7 @@ use std::ops::Range;
 use half::bf16;
 use mistral_core::precision::Format;
 
-use super::panel::{Pairs, Q4K, Source, Super, fill, row_words};
+use super::panel::{Q4K, Single, Source, Super, fill, row_words};
 use super::tiles::Tiles;
 use super::{CHUNK, SIDE, STEPS, TILE_WORDS, chunk_of};
 use crate::bytes::Avx512Vnni;
@@ -81,13 +81,13 @@ unsafe fn run(work: GemmTiles<'_>) {
                     Format::Q5K => product::<Super<codes::Q5K>>(work, p),
                     Format::Q6K => product::<Super<codes::Q6K>>(work, p),
                     Format::Iq4Xs => product::<Super<codes::Iq4Xs>>(work, p),
-                    Format::Q4_0 => product::<Pairs<codes::Q4_0>>(work, p),
-                    Format::Q4_1 => product::<Pairs<codes::Q4_1>>(work, p),
-                    Format::Q5_0 => product::<Pairs<codes::Q5_0>>(work, p),
-                    Format::Q5_1 => product::<Pairs<codes::Q5_1>>(work, p),
-                    Format::Q8_0 => product::<Pairs<codes::Q8_0>>(work, p),
-                    Format::Iq4Nl => product::<Pairs<codes::Iq4Nl>>(work, p),
-                    Format::Mxfp4 => product::<Pairs<codes::Mxfp4>>(work, p),
+                    Format::Q4_0 => product::<Single<codes::Q4_0>>(work, p),
+                    Format::Q4_1 => product::<Single<codes::Q4_1>>(work, p),
+                    Format::Q5_0 => product::<Single<codes::Q5_0>>(work, p),
+                    Format::Q5_1 => product::<Single<codes::Q5_1>>(work, p),
+                    Format::Q8_0 => product::<Single<codes::Q8_0>>(work, p),
+                    Format::Iq4Nl => product::<Single<codes::Iq4Nl>>(work, p),
+                    Format::Mxfp4 => product::<Single<codes::Mxfp4>>(work, p),
                     other => unreachable!("`Blocks` holds no {}", other.name()),
                 }
             }

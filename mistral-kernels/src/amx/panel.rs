@@ -133,8 +133,8 @@ unsafe fn table(scale: f32, minimum: f32) -> __m512i {
 /// Super-blocks.
 pub(super) struct Super<C>(std::marker::PhantomData<C>);
 
-/// Pairs of blocks of 32.
-pub(super) struct Pairs<C>(std::marker::PhantomData<C>);
+/// Blocks of 32.
+pub(super) struct Single<C>(std::marker::PhantomData<C>);
 
 /// Codes of two vectors, each of which has its scale and minimum, as 32 bf16.
 ///
@@ -225,7 +225,7 @@ impl<C: SuperBlock> Source for Super<C> {
     }
 }
 
-impl<C: Block> Source for Pairs<C> {
+impl<C: Block> Source for Single<C> {
     const ITEMS: usize = 32;
     const BYTES: usize = C::BYTES;
 

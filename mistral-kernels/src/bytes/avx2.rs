@@ -33,7 +33,7 @@ pub(super) struct Scales {
 /// not to inline would be compiled without the instruction set.
 macro_rules! both {
     ($i:ident => $value:expr) => {
-        // SAFETY: the reason that stands above the implementation.
+        // SAFETY: `self` of the calling method proves the set.
         unsafe {
             [
                 {
@@ -60,12 +60,6 @@ const fn spread(first: usize) -> [u8; 32] {
     bytes
 }
 
-// SAFETY of every block below: an `Avx2Bytes` exists only inside `run`, whose caller has detected
-// the set; pointers are valid by the trait's contracts.
-#[expect(
-    clippy::undocumented_unsafe_blocks,
-    reason = "one reason for all of them, stated above"
-)]
 impl Bytes for Avx2Bytes {
     type Floats = Avx2;
     type B = B;
@@ -79,21 +73,25 @@ impl Bytes for Avx2Bytes {
 
     #[inline(always)]
     fn zero(self) -> B {
+        // SAFETY: `self` proves the set.
         unsafe { [_mm256_setzero_si256(); 2] }
     }
 
     #[inline(always)]
     unsafe fn load(self, p: *const u8) -> B {
+        // SAFETY: `self` proves the set; pointers are valid by the caller's promise.
         unsafe { self.load_halves(p, p.add(32)) }
     }
 
     #[inline(always)]
     unsafe fn load_halves(self, p: *const u8, q: *const u8) -> B {
+        // SAFETY: `self` proves the set; pointers are valid by the caller's promise.
         unsafe { [_mm256_loadu_si256(p.cast()), _mm256_loadu_si256(q.cast())] }
     }
 
     #[inline(always)]
     unsafe fn load_quarters(self, p: *const u8, q: *const u8) -> B {
+        // SAFETY: `self` proves the set; pointers are valid by the caller's promise.
         unsafe {
             [
                 _mm256_broadcastsi128_si256(_mm_loadu_si128(p.cast())),
@@ -104,6 +102,7 @@ impl Bytes for Avx2Bytes {
 
     #[inline(always)]
     fn splat(self, v: u8) -> B {
+        // SAFETY: `self` proves the set.
         unsafe { [_mm256_set1_epi8(v as i8); 2] }
     }
 
@@ -195,6 +194,7 @@ impl Bytes for Avx2Bytes {
 
     #[inline(always)]
     fn scales(self, bytes: [u8; 16]) -> Scales {
+        // SAFETY: `self` proves the set.
         unsafe {
             let all = _mm256_cvtepi8_epi16(_mm_loadu_si128(bytes.as_ptr().cast()));
             let lanes = [
@@ -223,6 +223,7 @@ impl Bytes for Avx2Bytes {
 
     #[inline(always)]
     unsafe fn dot_sums(self, scales: Scales, sums: *const i16) -> B {
+        // SAFETY: `self` proves the set; pointers are valid by the caller's promise.
         unsafe {
             let sums = _mm256_loadu_si256(sums.cast());
             [_mm256_madd_epi16(scales.all, sums), _mm256_setzero_si256()]
@@ -231,6 +232,7 @@ impl Bytes for Avx2Bytes {
 
     #[inline(always)]
     fn mul_add(self, total: B, scale: f32, acc: __m256) -> __m256 {
+        // SAFETY: `self` proves the set.
         unsafe {
             let total = _mm256_cvtepi32_ps(_mm256_add_epi32(total[0], total[1]));
             _mm256_fmadd_ps(total, _mm256_set1_ps(scale), acc)
@@ -239,6 +241,7 @@ impl Bytes for Avx2Bytes {
 
     #[inline(always)]
     fn mul_add_halves(self, total: B, scales: [f32; 2], acc: __m256) -> __m256 {
+        // SAFETY: `self` proves the set.
         unsafe {
             let (first, second) = (_mm256_cvtepi32_ps(total[0]), _mm256_cvtepi32_ps(total[1]));
             let acc = _mm256_fmadd_ps(first, _mm256_set1_ps(scales[0]), acc);
@@ -248,6 +251,7 @@ impl Bytes for Avx2Bytes {
 
     #[inline(always)]
     fn f16(self, bits: u16) -> f32 {
+        // SAFETY: `self` proves the set.
         unsafe { _mm_cvtss_f32(_mm_cvtph_ps(_mm_cvtsi32_si128(i32::from(bits)))) }
     }
 }

@@ -66,12 +66,6 @@ const fn halves(first: i32, second: i32) -> [i16; 32] {
     quarters([first, first, second, second])
 }
 
-// SAFETY of every block below: an `Avx512Bytes` exists only inside `run` and `run_vnni`, whose
-// callers have detected the set; pointers are valid by the trait's contracts.
-#[expect(
-    clippy::undocumented_unsafe_blocks,
-    reason = "one reason for all of them, stated above"
-)]
 impl<const VNNI: bool> Bytes for Avx512Bytes<VNNI> {
     type Floats = Avx512;
     type B = __m512i;
@@ -85,16 +79,19 @@ impl<const VNNI: bool> Bytes for Avx512Bytes<VNNI> {
 
     #[inline(always)]
     fn zero(self) -> __m512i {
+        // SAFETY: `self` proves the set.
         unsafe { _mm512_setzero_si512() }
     }
 
     #[inline(always)]
     unsafe fn load(self, p: *const u8) -> __m512i {
+        // SAFETY: `self` proves the set; pointers are valid by the caller's promise.
         unsafe { _mm512_loadu_si512(p.cast()) }
     }
 
     #[inline(always)]
     unsafe fn load_halves(self, p: *const u8, q: *const u8) -> __m512i {
+        // SAFETY: `self` proves the set; pointers are valid by the caller's promise.
         unsafe {
             let low = _mm512_castsi256_si512(_mm256_loadu_si256(p.cast()));
             _mm512_inserti64x4(low, _mm256_loadu_si256(q.cast()), 1)
@@ -103,6 +100,7 @@ impl<const VNNI: bool> Bytes for Avx512Bytes<VNNI> {
 
     #[inline(always)]
     unsafe fn load_quarters(self, p: *const u8, q: *const u8) -> __m512i {
+        // SAFETY: `self` proves the set; pointers are valid by the caller's promise.
         unsafe {
             let p = _mm256_broadcastsi128_si256(_mm_loadu_si128(p.cast()));
             let q = _mm256_broadcastsi128_si256(_mm_loadu_si128(q.cast()));
@@ -112,12 +110,14 @@ impl<const VNNI: bool> Bytes for Avx512Bytes<VNNI> {
 
     #[inline(always)]
     fn splat(self, v: u8) -> __m512i {
+        // SAFETY: `self` proves the set.
         unsafe { _mm512_set1_epi8(v as i8) }
     }
 
     #[inline(always)]
     fn expand(self, bits: [u32; 2], v: u8) -> __m512i {
         let mask = u64::from(bits[1]) << 32 | u64::from(bits[0]);
+        // SAFETY: `self` proves the set.
         unsafe { _mm512_maskz_set1_epi8(mask, v as i8) }
     }
 
@@ -128,6 +128,7 @@ impl<const VNNI: bool> Bytes for Avx512Bytes<VNNI> {
 
     #[inline(always)]
     fn nibbles_of_quarters(self, b: __m512i) -> __m512i {
+        // SAFETY: `self` proves the set.
         unsafe {
             let by = std::mem::transmute::<[i16; 32], __m512i>(const { quarters([0, 4, 0, 4]) });
             self.low(_mm512_srlv_epi16(b, by))
@@ -136,16 +137,19 @@ impl<const VNNI: bool> Bytes for Avx512Bytes<VNNI> {
 
     #[inline(always)]
     fn low(self, b: __m512i) -> __m512i {
+        // SAFETY: `self` proves the set.
         unsafe { _mm512_and_si512(b, _mm512_set1_epi8(15)) }
     }
 
     #[inline(always)]
     fn high(self, b: __m512i) -> __m512i {
+        // SAFETY: `self` proves the set.
         unsafe { self.low(_mm512_srli_epi16(b, 4)) }
     }
 
     #[inline(always)]
     fn shifted<const FIRST: i32, const SECOND: i32>(self, b: __m512i, mask: u8) -> __m512i {
+        // SAFETY: `self` proves the set.
         unsafe {
             let by = std::mem::transmute::<[i16; 32], __m512i>(const { halves(FIRST, SECOND) });
             let b = if FIRST < 0 || SECOND < 0 {
@@ -159,16 +163,19 @@ impl<const VNNI: bool> Bytes for Avx512Bytes<VNNI> {
 
     #[inline(always)]
     fn or(self, a: __m512i, b: __m512i) -> __m512i {
+        // SAFETY: `self` proves the set.
         unsafe { _mm512_or_si512(a, b) }
     }
 
     #[inline(always)]
     fn sub(self, a: __m512i, v: u8) -> __m512i {
+        // SAFETY: `self` proves the set.
         unsafe { _mm512_sub_epi8(a, _mm512_set1_epi8(v as i8)) }
     }
 
     #[inline(always)]
     fn look_up(self, table: &[i8; 16], b: __m512i) -> __m512i {
+        // SAFETY: `self` proves the set.
         unsafe {
             let table = _mm_loadu_si128(table.as_ptr().cast());
             _mm512_shuffle_epi8(_mm512_broadcast_i32x4(table), b)
@@ -177,16 +184,19 @@ impl<const VNNI: bool> Bytes for Avx512Bytes<VNNI> {
 
     #[inline(always)]
     fn abs(self, b: __m512i) -> __m512i {
+        // SAFETY: `self` proves the set.
         unsafe { _mm512_abs_epi8(b) }
     }
 
     #[inline(always)]
     fn with_sign_of(self, x: __m512i, w: __m512i) -> __m512i {
+        // SAFETY: `self` proves the set.
         unsafe { _mm512_mask_sub_epi8(x, _mm512_movepi8_mask(w), _mm512_setzero_si512(), x) }
     }
 
     #[inline(always)]
     fn dot(self, sums: __m512i, u: __m512i, x: __m512i) -> __m512i {
+        // SAFETY: `self` proves the set.
         unsafe {
             if VNNI {
                 _mm512_dpbusd_epi32(sums, u, x)
@@ -199,6 +209,7 @@ impl<const VNNI: bool> Bytes for Avx512Bytes<VNNI> {
 
     #[inline(always)]
     fn scales(self, bytes: [u8; 16]) -> __m256i {
+        // SAFETY: `self` proves the set.
         unsafe { _mm256_cvtepi8_epi16(_mm_loadu_si128(bytes.as_ptr().cast())) }
     }
 
@@ -210,6 +221,7 @@ impl<const VNNI: bool> Bytes for Avx512Bytes<VNNI> {
         u: __m512i,
         x: __m512i,
     ) -> __m512i {
+        // SAFETY: `self` proves the set.
         unsafe {
             let index = std::mem::transmute::<[i16; 32], __m512i>(const { factors(J as i16) });
             let scales = _mm512_permutexvar_epi16(index, _mm512_castsi256_si512(scales));
@@ -224,6 +236,7 @@ impl<const VNNI: bool> Bytes for Avx512Bytes<VNNI> {
 
     #[inline(always)]
     unsafe fn dot_sums(self, scales: __m256i, sums: *const i16) -> __m512i {
+        // SAFETY: `self` proves the set; pointers are valid by the caller's promise.
         unsafe {
             let sums = _mm256_loadu_si256(sums.cast());
             _mm512_zextsi256_si512(_mm256_madd_epi16(scales, sums))
@@ -232,11 +245,13 @@ impl<const VNNI: bool> Bytes for Avx512Bytes<VNNI> {
 
     #[inline(always)]
     fn mul_add(self, total: __m512i, scale: f32, acc: __m512) -> __m512 {
+        // SAFETY: `self` proves the set.
         unsafe { _mm512_fmadd_ps(_mm512_cvtepi32_ps(total), _mm512_set1_ps(scale), acc) }
     }
 
     #[inline(always)]
     fn mul_add_halves(self, total: __m512i, scales: [f32; 2], acc: __m512) -> __m512 {
+        // SAFETY: `self` proves the set.
         unsafe {
             let second = _mm512_set1_ps(scales[1]);
             let scales = _mm512_mask_mov_ps(_mm512_set1_ps(scales[0]), 0xff00, second);
@@ -246,6 +261,7 @@ impl<const VNNI: bool> Bytes for Avx512Bytes<VNNI> {
 
     #[inline(always)]
     fn f16(self, bits: u16) -> f32 {
+        // SAFETY: `self` proves the set.
         unsafe { _mm_cvtss_f32(_mm_cvtph_ps(_mm_cvtsi32_si128(i32::from(bits)))) }
     }
 }

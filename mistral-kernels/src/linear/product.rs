@@ -123,6 +123,8 @@ pub(crate) struct Buffers {
     /// Activations of products with few tokens and weights in blocks.
     quantized: Vec<Group>,
     panels: Vec<f32>,
+    /// Words of `panels` that a thread has.
+    panel_words: usize,
     /// First task of each product; grows once if there are more products.
     starts: Vec<usize>,
     threads: usize,
@@ -133,10 +135,12 @@ impl Buffers {
     /// with at most [`FEW`] tokens.
     pub(crate) fn new(threads: usize, (rows, few_rows): (usize, usize), cols: usize) -> Self {
         let threads = threads.max(1);
+        let panel_words = panel_words();
         Self {
             packed: vec![0.0; rows * cols + LINE],
             quantized: vec![Group::ZERO; few_rows * groups(cols)],
-            panels: vec![0.0; threads * panel_words() + LINE],
+            panels: vec![0.0; threads * panel_words + LINE],
+            panel_words,
             starts: Vec::with_capacity(512),
             threads,
         }
@@ -150,7 +154,8 @@ impl Buffers {
 /// Words of a line of the cache: tiles begin on one.
 const LINE: usize = 16;
 
-/// Words that a thread works in.
+/// Words that a thread works in, on any set that this processor has: asking for the best one takes
+/// too long for an operation.
 fn panel_words() -> usize {
     match crate::Isa::best() {
         #[cfg(target_arch = "x86_64")]
@@ -199,7 +204,7 @@ pub(crate) fn run<'a>(
     let blocks = |p: &Product<'_>| p.w.rows().div_ceil(grain.rows(p));
     let tasks = lay_out(starts, count, |i| blocks(&product(i)));
     let starts = &starts[..];
-    let size = panel_words();
+    let size = buffers.panel_words;
     let panels = SharedMut::new(aligned(&mut buffers.panels));
     cpu.run(tasks, work, &|task, thread| {
         let (i, block) = place(starts, task);
@@ -401,7 +406,7 @@ struct Task<'a> {
     words: Words,
     packed: SharedMut<'a, f32>,
     quantized: &'a [Group],
-    /// [`panel_words`].
+    /// [`Buffers::panel_words`] of them.
     scratch: &'a mut [f32],
 }
 

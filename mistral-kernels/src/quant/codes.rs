@@ -13,8 +13,6 @@ pub(crate) trait SuperBlock {
     const BYTES: usize;
     /// Whether codes are signed; then there are no minima.
     const SIGNED: bool = false;
-    /// What minima are, as a multiple of the scales; 0 where they are numbers of their own.
-    const OFFSET: u8 = 0;
 
     /// Scales and minima.
     ///
@@ -117,7 +115,6 @@ pub(crate) struct Q3K;
 
 impl SuperBlock for Q3K {
     const BYTES: usize = 110;
-    const OFFSET: u8 = 4;
 
     #[inline(always)]
     unsafe fn head<S: Bytes>(s: S, p: *const u8) -> Head {
@@ -128,7 +125,7 @@ impl SuperBlock for Q3K {
             Head {
                 d,
                 scales,
-                dmin: f32::from(Self::OFFSET) * d,
+                dmin: 4.0 * d,
                 minima: scales,
             }
         }
@@ -217,7 +214,6 @@ pub(crate) struct Q6K;
 
 impl SuperBlock for Q6K {
     const BYTES: usize = 210;
-    const OFFSET: u8 = 32;
 
     #[inline(always)]
     unsafe fn head<S: Bytes>(s: S, p: *const u8) -> Head {
@@ -228,7 +224,7 @@ impl SuperBlock for Q6K {
             Head {
                 d,
                 scales,
-                dmin: f32::from(Self::OFFSET) * d,
+                dmin: 32.0 * d,
                 minima: scales,
             }
         }

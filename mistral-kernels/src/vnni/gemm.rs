@@ -7,7 +7,7 @@ use std::ops::Range;
 
 use mistral_core::precision::Format;
 
-use super::panel::{Bytewise, Eight, Source, Super, fill};
+use super::panel::{Bytes8, Eight, Source, Super, fill};
 use super::{GROUP, ROWS, Strip, TOKEN_WORDS, TOKENS, Tokens};
 use crate::bytes::Avx512Vnni;
 use crate::cpu::Live;
@@ -61,17 +61,17 @@ unsafe fn run(work: GemmBytes<'_>) {
     // SAFETY: as this function's contract.
     unsafe {
         match work.w.format() {
-            Format::Q2K => product::<Super<codes::Q2K, 16>>(work),
-            Format::Q3K => product::<Super<codes::Q3K, 16>>(work),
-            Format::Q4K => product::<Super<codes::Q4K, 32>>(work),
-            Format::Q5K => product::<Super<codes::Q5K, 32>>(work),
-            Format::Q6K => product::<Super<codes::Q6K, 16>>(work),
-            Format::Iq4Xs => product::<Super<codes::Iq4Xs, 32>>(work),
+            Format::Q2K => product::<Super<codes::Q2K>>(work),
+            Format::Q3K => product::<Super<codes::Q3K>>(work),
+            Format::Q4K => product::<Super<codes::Q4K>>(work),
+            Format::Q5K => product::<Super<codes::Q5K>>(work),
+            Format::Q6K => product::<Super<codes::Q6K>>(work),
+            Format::Iq4Xs => product::<Super<codes::Iq4Xs>>(work),
             Format::Q4_0 => product::<Eight<codes::Q4_0>>(work),
             Format::Q4_1 => product::<Eight<codes::Q4_1>>(work),
             Format::Q5_0 => product::<Eight<codes::Q5_0>>(work),
             Format::Q5_1 => product::<Eight<codes::Q5_1>>(work),
-            Format::Q8_0 => product::<Bytewise<codes::Q8_0>>(work),
+            Format::Q8_0 => product::<Bytes8>(work),
             Format::Iq4Nl => product::<Eight<codes::Iq4Nl>>(work),
             Format::Mxfp4 => product::<Eight<codes::Mxfp4>>(work),
             other => unreachable!("`Blocks` holds no {}", other.name()),
@@ -187,10 +187,9 @@ unsafe fn group<W: Source>(strips: [&Strip; 2], x: &Tokens) -> Sums {
             [_mm512_load_ps(strips[0].start.as_ptr()); TOKENS],
             [_mm512_load_ps(strips[1].start.as_ptr()); TOKENS],
         ];
-        let shared = if W::EXACT { W::SHARED } else { GROUP };
-        for j in 0..GROUP / shared {
+        for j in 0..GROUP / W::SHARED {
             let mut dots = [[_mm512_setzero_si512(); TOKENS]; 2];
-            for k in j * (shared / 4)..(j + 1) * (shared / 4) {
+            for k in j * (W::SHARED / 4)..(j + 1) * (W::SHARED / 4) {
                 let a = _mm512_load_si512(strips[0].codes[k].as_ptr().cast());
                 let b = _mm512_load_si512(strips[1].codes[k].as_ptr().cast());
                 let u = x.u[k].as_ptr();
@@ -201,22 +200,11 @@ unsafe fn group<W: Source>(strips: [&Strip; 2], x: &Tokens) -> Sums {
                     *second = _mm512_dpbusd_epi32(*second, u, b);
                 }
             }
-            let i = j * (shared / 16);
+            let i = j * (W::SHARED / 16);
             for (strip, (sums, dots)) in strips.iter().zip(sums.iter_mut().zip(dots)) {
                 let scales = _mm512_load_ps(strip.scales[i].as_ptr());
                 for (sum, dots) in sums.iter_mut().zip(dots) {
                     *sum = _mm512_fmadd_ps(_mm512_cvtepi32_ps(dots), scales, *sum);
-                }
-                if W::EXACT && W::MINIMA {
-                    let minima = _mm512_load_ps(strip.minima[i].as_ptr());
-                    let totals = if W::SHARED == 32 {
-                        &x.pairs[j]
-                    } else {
-                        &x.sums[j]
-                    };
-                    for (sum, total) in sums.iter_mut().zip(totals) {
-                        *sum = _mm512_fnmadd_ps(minima, _mm512_set1_ps(*total), *sum);
-                    }
                 }
             }
         }

@@ -24,10 +24,6 @@ struct Tokens {
     /// Four activations of each token at a time.
     u: [[[u8; 4]; TOKENS]; GROUP / 4],
     d: [f32; TOKENS],
-    /// Sums of 16 `u - 128` each.
-    sums: [[f32; TOKENS]; 16],
-    /// Sums of 32.
-    pairs: [[f32; TOKENS]; 8],
     padding: [f32; 10],
 }
 
@@ -35,7 +31,7 @@ struct Tokens {
 const TOKEN_WORDS: usize = size_of::<Tokens>() / 4;
 
 // Padded to whole tiles and groups, seven tokens or more fit the place of their floats.
-const _: () = assert!(size_of::<Tokens>() == 2176 && 2176 * 2 <= 7 * GROUP * 4);
+const _: () = assert!(size_of::<Tokens>() == 1600 && 1600 * 2 <= 7 * GROUP * 4);
 
 /// 256 weights of 16 rows.
 #[repr(C, align(64))]
@@ -44,8 +40,6 @@ struct Strip {
     codes: [[[i8; 4]; ROWS]; GROUP / 4],
     /// For every 16 weights of a row.
     scales: [[f32; ROWS]; 16],
-    /// Likewise.
-    minima: [[f32; ROWS]; 16],
     /// `-128 · Σ scale · code` of a row.
     start: [f32; ROWS],
 }

@@ -59,12 +59,6 @@ unsafe fn pack(x: Rows<'_>, cols: usize, tile: usize, out: *mut Tokens) {
                 }
                 let group = &group[0];
                 out.d[t] = group.d;
-                for (sums, sum) in out.sums.iter_mut().zip(group.sums) {
-                    sums[t] = f32::from(sum);
-                }
-                for (out, sums) in out.pairs.iter_mut().zip(group.sums.as_chunks::<2>().0) {
-                    out[t] = f32::from(sums[0] + sums[1]);
-                }
                 for (out, q) in out.u.iter_mut().zip(group.q.as_chunks::<4>().0) {
                     out[t] = q.map(|q| (q as u8).wrapping_add(128));
                 }

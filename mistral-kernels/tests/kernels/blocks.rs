@@ -89,6 +89,7 @@ fn check(w: &Matrix<'_>, format: Format, x: &[f32]) {
         (expected, size)
     };
     let of = [products(&exact), products(&rounded)];
+    let mut before: Option<(Isa, Vec<f32>)> = None;
     for cpu in cpus() {
         let (rounds, error) = numerics(cpu.isa(), format, t, w.cols());
         let (expected, size) = &of[usize::from(rounds)];
@@ -103,6 +104,29 @@ fn check(w: &Matrix<'_>, format: Format, x: &[f32]) {
             "{} {isa} threads {threads} t {t} [{rows}, {cols}]: {found:e} > {allowed:e}",
             format.name()
         );
+        if let Some((_, alone)) = before.as_ref().filter(|(set, _)| *set == isa) {
+            assert_eq!(
+                &y,
+                alone,
+                "{} {isa} t {t}: threads change bits",
+                format.name()
+            );
+        }
+        before = Some((isa, y));
+    }
+}
+
+/// Tokens of each path: one, and many.
+const ONE_AND_MANY: [usize; 2] = [1, 20];
+
+/// The first output of the last of `t` tokens, on every set.
+fn last_output(w: &Matrix<'_>, x: &[f32], check: impl Fn(Isa, f32)) {
+    let t = x.len() / w.cols();
+    for cpu in cpus() {
+        let mut y = vec![0.0; t * w.rows()];
+        let mut scratch = LinearScratch::new(cpu.threads(), t, w.cols());
+        linear(&cpu, w, x, &mut y, &mut scratch).expect("the shapes fit");
+        check(cpu.isa(), y[(t - 1) * w.rows()]);
     }
 }
 
@@ -111,14 +135,38 @@ fn inputs_that_are_not_finite_stay_visible() {
     let bytes = blocks(3, Format::Q4K, 512);
     let data = WeightData::Blocks(Blocks::new(Format::Q4K, &bytes).expect("whole blocks"));
     let w = Matrix::new(1, 512, data).expect("the length fits");
-    for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
-        let mut x = uniform(1, 512, 1.0);
-        x[300] = bad;
-        for cpu in cpus() {
-            let mut y = [0.0];
-            let mut scratch = LinearScratch::new(cpu.threads(), 1, 512);
-            linear(&cpu, &w, &x, &mut y, &mut scratch).expect("the shapes fit");
-            assert!(!y[0].is_finite(), "{}", cpu.isa());
+    for (t, bad) in ONE_AND_MANY
+        .into_iter()
+        .flat_map(|t| [f32::NAN, f32::INFINITY, f32::NEG_INFINITY].map(|bad| (t, bad)))
+    {
+        let mut x = uniform(1, t * 512, 1.0);
+        x[t * 512 - 212] = bad;
+        last_output(&w, &x, |isa, y| {
+            assert!(!y.is_finite(), "{isa}, {t} tokens with {bad}: {y}");
+        });
+    }
+}
+
+#[test]
+fn weights_that_are_not_finite_stay_visible() {
+    for (format, at) in [
+        (Format::Q4K, 0),
+        (Format::Q6K, 208),
+        (Format::Q4_0, 0),
+        (Format::Q8_0, 0),
+    ] {
+        for bad in [f32::NAN, f32::INFINITY] {
+            let mut bytes = blocks(3, format, 512);
+            let scale = half::f16::from_f32(bad).to_le_bytes();
+            bytes[at..at + 2].copy_from_slice(&scale);
+            let data = WeightData::Blocks(Blocks::new(format, &bytes).expect("whole blocks"));
+            let w = Matrix::new(1, 512, data).expect("the length fits");
+            for t in ONE_AND_MANY {
+                last_output(&w, &uniform(1, t * 512, 1.0), |isa, y| {
+                    let name = format.name();
+                    assert!(!y.is_finite(), "{name} {isa}, {t} tokens, scale {bad}: {y}");
+                });
+            }
         }
     }
 }
