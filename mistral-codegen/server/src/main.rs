@@ -64,19 +64,20 @@ fn run() -> Result<(), Box<dyn Error>> {
         .worker_threads(2)
         .enable_all()
         .build()?;
-    runtime.block_on(async {
+    let failed = runtime.block_on(async {
         let listener = TcpListener::bind(SocketAddr::new(settings.host, settings.port)).await?;
         eprintln!("listening on http://{}", listener.local_addr()?);
+        // Once the router is gone the worker ends too: only an end before that is a failure.
+        let failed = AtomicBool::new(false);
         let stop = async {
             tokio::select! {
                 () = stop_signal() => {}
-                () = until(&ended) => {}
+                () = until(&ended) => failed.store(true, Ordering::Relaxed),
             }
         };
         connections::serve(listener, router(app), settings, stop).await;
-        Ok::<(), Box<dyn Error>>(())
+        Ok::<_, Box<dyn Error>>(failed.into_inner())
     })?;
-    let failed = ended.load(Ordering::Acquire);
     // Answers still running lose their clients here, and the worker its queue.
     runtime.shutdown_timeout(Duration::from_secs(1));
     match worker.join() {
