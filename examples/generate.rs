@@ -7,13 +7,21 @@ use std::time::Instant;
 
 use mistral_examples::{Options, Outcome, UsageError, run};
 use mistral_infer::{
-    GenerateOptions, LoadOptions, Model, PromptLookup, Sampling, SessionLimits, Speculation,
+    GenerateOptions, InferError, LoadOptions, Model, Prefix, PromptLookup, Sampling, Session,
+    SessionLimits, Speculation,
 };
 
-const USAGE: &str =
-    "MODEL --prompt TEXT [--max-tokens N] [--temperature T] [--seed S] [--lookup N]";
+const USAGE: &str = "MODEL --prompt TEXT [--max-tokens N] [--temperature T] [--seed S] \
+    [--lookup N] [--prompt-cache FILE]";
 const OPTIONS: Options<'static> = Options {
-    valued: &["prompt", "max-tokens", "temperature", "seed", "lookup"],
+    valued: &[
+        "prompt",
+        "max-tokens",
+        "temperature",
+        "seed",
+        "lookup",
+        "prompt-cache",
+    ],
     switches: &[],
     max_positional: 1,
 };
@@ -40,8 +48,19 @@ fn main() -> ExitCode {
             max_logits: 16,
             ..SessionLimits::default()
         })?;
+        let start = Instant::now();
+        let cache = arguments.text("prompt-cache").map(Path::new);
+        let kept = match cache {
+            Some(file) if file.exists() => restore(&mut session, file, &ids)?,
+            _ => 0,
+        };
         let mut out = std::io::stdout().lock();
         let mut generation = session.generate(&ids, &options)?;
+        eprintln!(
+            "prompt of {} tokens, {kept} of them from the cache, in {:.3} s",
+            ids.len(),
+            start.elapsed().as_secs_f64()
+        );
         let start = Instant::now();
         for piece in &mut generation {
             out.write_all(piece?.text.as_bytes())?;
@@ -55,8 +74,26 @@ fn main() -> ExitCode {
             "{} tokens in {} passes, {rate:.1} tokens/s; {} of {} guesses confirmed",
             counts.generated, counts.passes, counts.accepted, counts.drafted
         );
+        if let (Some(file), true) = (cache, kept + 1 < ids.len()) {
+            save(&session, file, ids.len())?;
+        }
         Ok(Outcome::Good)
     })
+}
+
+/// Begins the session with what a file has of the prompt. Returns how many tokens that are.
+fn restore(session: &mut Session<'_>, file: &Path, ids: &[u32]) -> Result<usize, InferError> {
+    let prefix = Prefix::load(file, session.model())?;
+    let usable = prefix.usable(ids);
+    session.restore(0, &prefix, usable)?;
+    Ok(usable)
+}
+
+/// Saves the prompt's cached rows, or those of the whole text where windows have gone beyond them.
+fn save(session: &Session<'_>, file: &Path, prompt: usize) -> Result<(), InferError> {
+    let all = session.tokens(0).len();
+    let prefix = session.prefix(0, prompt.min(all));
+    prefix.or_else(|_| session.prefix(0, all))?.save(file)
 }
 
 /// Guesses of `tokens` tokens from the text so far; 0 is none.

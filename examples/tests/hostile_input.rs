@@ -18,6 +18,7 @@ const TARGETS: &[(&str, Target, usize)] = &[
     ("model_spec", targets::model_spec, 150),
     ("checkpoint", targets::checkpoint, 150),
     ("gguf", targets::gguf, 150),
+    ("prefix", targets::prefix, 150),
     ("tokenizer", targets::tokenizer, 150),
     ("chat", targets::chat, 150),
     ("need", targets::need, 8),

@@ -4,9 +4,10 @@
 use mistral_core::model::ModelSpec;
 use mistral_infer::chat::ChatRequest;
 use mistral_infer::gguf::{Gguf, Value};
+use mistral_infer::prefix::PrefixError;
 use mistral_infer::tokenizer::TokenizerVersion;
 use mistral_infer::weights::{Checkpoint, WeightStorage};
-use mistral_infer::{GenerateOptions, Model, SessionLimits, Tokenizer};
+use mistral_infer::{GenerateOptions, Model, Prefix, SessionLimits, Tokenizer};
 use mistral_recommend::{Context, answer, understand, understand_json};
 use std::sync::OnceLock;
 
@@ -15,6 +16,7 @@ const BYTES_TOKENIZER: &[u8] = include_bytes!("../seeds/tokenizer/bytes.tekken.j
 
 /// The model that checkpoints are held against.
 const TINY_CONFIG: &str = include_str!("../seeds/model_spec/tiny.json");
+const TINY_WEIGHTS: &[u8] = include_bytes!("../seeds/checkpoint/tiny.safetensors");
 
 /// Descriptions of models: `config.json` and `params.json`.
 pub fn model_spec(data: &[u8]) -> bool {
@@ -107,6 +109,58 @@ pub fn gguf(data: &[u8]) -> bool {
         }
     }
     true
+}
+
+/// Files of cached tokens, and a few tokens behind them. Fingerprint and hash are made to fit, since
+/// hardly a mutation would come past them.
+pub fn prefix(data: &[u8]) -> bool {
+    static MODEL: OnceLock<Model> = OnceLock::new();
+    let model = MODEL.get_or_init(tiny_model);
+    let mut bytes = data.to_vec();
+    let prefix = loop {
+        match Prefix::from_bytes(&bytes, model) {
+            Ok(prefix) => break prefix,
+            Err(PrefixError::OtherModel { expected, .. }) => {
+                let fitting = expected.0.map(u64::to_le_bytes);
+                bytes[16..32].copy_from_slice(fitting.as_flattened());
+            }
+            Err(PrefixError::Corrupt { found, .. }) => {
+                let end = bytes.len() - size_of::<u64>();
+                bytes[end..].copy_from_slice(&found.to_le_bytes());
+            }
+            Err(_) => return false,
+        }
+    };
+    assert_eq!(prefix.to_bytes(), bytes);
+    let limits = SessionLimits {
+        cache: Some(prefix.cache()),
+        ..SessionLimits::default()
+    };
+    let mut session = model.session(limits).expect("small buffers");
+    let prompt = [prefix.tokens(), &[1]].concat();
+    let usable = prefix.usable(&prompt);
+    session
+        .restore(0, &prefix, usable)
+        .expect("the model's own prefix");
+    let options = GenerateOptions {
+        max_tokens: 2,
+        ..GenerateOptions::default()
+    };
+    // The context may be full, and rows may be NaN: then this ends in an error.
+    if let Ok(pieces) = session.generate(&prompt, &options) {
+        pieces.for_each(drop);
+    }
+    true
+}
+
+fn tiny_model() -> Model {
+    let path = std::env::temp_dir().join(format!("prefix-{}", std::process::id()));
+    std::fs::write(&path, TINY_WEIGHTS).expect("the temporary folder can be written");
+    let files = std::slice::from_ref(&path);
+    let checkpoint = Checkpoint::open_files(files, WeightStorage::Copied).expect("a sound seed");
+    std::fs::remove_file(&path).expect("the file was written above");
+    let spec = ModelSpec::from_hf_config(TINY_CONFIG).expect("the seed is valid");
+    Model::from_parts(spec, &checkpoint, None, 1).expect("the seeds fit")
 }
 
 /// Tokenizer files of all three kinds.

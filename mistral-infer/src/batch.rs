@@ -71,8 +71,9 @@ struct Part {
 }
 
 impl<'s, 'm> Batch<'s, 'm> {
-    /// An empty batch over the sequences of `session`. What they have cached serves prompts that
-    /// begin with it.
+    /// An empty batch over the sequences of `session`. What one of them has cached serves every
+    /// prompt that begins with it: in its own place when it is free and that forgets least,
+    /// elsewhere as a copy.
     pub fn new(session: &'s mut Session<'m>) -> Self {
         Batch {
             session,
@@ -140,8 +141,7 @@ impl<'s, 'm> Batch<'s, 'm> {
                 expected: "none or a lookup: no session of a draft model was given",
             });
         }
-        lane.sequence = self.best_sequence(prompt)?;
-        self.check_room(&lane)?;
+        lane.sequence = self.free_sequence(&lane)?;
         lane.id = self.next_id;
         self.next_id += 1;
         let id = lane.id;
@@ -172,24 +172,27 @@ impl<'s, 'm> Batch<'s, 'm> {
         Ok(())
     }
 
-    /// The free sequence that has cached most of the prompt.
-    fn best_sequence(&self, prompt: &[u32]) -> Result<usize, InferError> {
-        let sequences = self.session.max_sequences();
-        let shared = |sequence: &usize| {
-            let cached = self.session.tokens(*sequence).iter();
-            cached.zip(prompt).take_while(|(a, b)| a == b).count()
+    /// A free sequence that has most of a new lane's prompt cached, or was given it by another one.
+    fn free_sequence(&mut self, new: &Lane<'_>) -> Result<usize, InferError> {
+        let lanes = &self.lanes;
+        let full = || InferError::Limit {
+            limit: "max_sequences",
+            found: lanes.len() + 1,
+            expected: format!("at most {}", lanes.len()),
         };
-        let free = |s: &usize| self.lanes.iter().all(|lane| lane.sequence != *s);
-        // The last of the best: reversed, the lowest.
-        (0..sequences)
-            .rev()
-            .filter(free)
-            .max_by_key(shared)
-            .ok_or_else(|| InferError::Limit {
-                limit: "max_sequences",
-                found: self.lanes.len() + 1,
-                expected: format!("at most {sequences}"),
-            })
+        if lanes.len() == self.session.max_sequences() {
+            return Err(full());
+        }
+        self.check_room(new)?;
+        let free = |s: usize| lanes.iter().all(|lane| lane.sequence != s);
+        let sequence = self.session.settle(&new.tokens, free).ok_or_else(full)?;
+        if let (Speculation::Draft { .. }, Some(draft)) =
+            (new.drafter.speculation(), self.draft.as_deref_mut())
+        {
+            let own = draft.keep_prefix(sequence, &new.tokens);
+            draft.borrow_prefix(sequence, &new.tokens, own);
+        }
+        Ok(sequence)
     }
 
     /// Ends a sequence. Its cache stays for later prompts. Returns whether it was running.
@@ -262,8 +265,9 @@ impl<'s, 'm> Batch<'s, 'm> {
         self.counts.generated += pieces.len();
         for part in &parts {
             // Drops the guesses that weren't confirmed.
-            let lane = &self.lanes[part.lane];
-            self.session.keep_prefix(lane.sequence, &lane.tokens);
+            let lane = &mut self.lanes[part.lane];
+            lane.cached =
+                (self.session).keep_known_prefix(lane.sequence, &lane.tokens, lane.cached);
         }
         self.lanes.retain(|lane| {
             let mine = |p: &&Piece| p.sequence == lane.id;
@@ -280,15 +284,18 @@ impl<'s, 'm> Batch<'s, 'm> {
         let mut waiting = Vec::new();
         for (i, lane) in self.lanes.iter_mut().enumerate() {
             lane.drafter.drafted.clear();
-            let cached = self.session.keep_prefix(lane.sequence, &lane.tokens);
-            if lane.tokens.len() - cached > 1 {
-                waiting.push((i, cached));
+            let (sequence, tokens) = (lane.sequence, &lane.tokens);
+            lane.cached = (self.session).keep_known_prefix(sequence, tokens, lane.cached);
+            if tokens.len() - lane.cached > 1 {
+                // Others may have computed more of the same prompt by now.
+                lane.cached = (self.session).borrow_prefix(sequence, tokens, lane.cached);
+                waiting.push(i);
                 continue;
             }
             let draft = self.draft.as_deref_mut().map(|d| (d, lane.sequence));
             let most = lane.useful_guesses();
             lane.drafter.guess(&lane.tokens, most, draft)?;
-            let mut tokens = lane.tokens[cached..].to_vec();
+            let mut tokens = lane.tokens[lane.cached..].to_vec();
             tokens.extend_from_slice(&lane.drafter.drafted);
             left -= tokens.len();
             parts.push(Part {
@@ -297,8 +304,8 @@ impl<'s, 'm> Batch<'s, 'm> {
                 logits: LogitRows::All,
             });
         }
-        for (i, cached) in waiting {
-            let pending = &self.lanes[i].tokens[cached..];
+        for i in waiting {
+            let pending = &self.lanes[i].tokens[self.lanes[i].cached..];
             let taken = pending.len().min(left);
             if taken == 0 {
                 break;

@@ -210,6 +210,18 @@ pub enum InferError {
         /// Size of all of them together.
         bytes: usize,
     },
+    /// A prefix can't be taken, put in or read.
+    #[error("prefix")]
+    Prefix(#[from] crate::prefix::PrefixError),
+    /// A file that should hold a prefix is refused.
+    #[error("{}: refused", path.display())]
+    PrefixFile {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: crate::prefix::PrefixError,
+    },
     /// An option of generation is out of range.
     #[error("option `{option}` = {found}, expected {expected}")]
     Option {

@@ -17,6 +17,9 @@ pub(crate) struct Lane<'m> {
     pub(crate) sequence: usize,
     /// Prompt and continuation.
     pub(crate) tokens: Vec<u32>,
+    /// How many of them its sequence has cached for certain. Nobody else writes to the sequence, so
+    /// that only what came later has to be compared.
+    pub(crate) cached: usize,
     pub(crate) drafter: Drafter,
     sampler: Sampler,
     stream: Option<DecodeStream<'m>>,
@@ -44,6 +47,7 @@ impl<'m> Lane<'m> {
             id: 0,
             sequence: 0,
             tokens: prompt.to_vec(),
+            cached: 0,
             drafter: Drafter::new(options.speculation, options.sampling, options.seed)?,
             sampler: Sampler::new(options.sampling, options.seed)?,
             stream: model.tokenizer().map(|t| t.decode_stream()),

@@ -3,8 +3,8 @@
 //! A [`Model`] is what the files hold: description, mapped weights, tokenizer. A [`Session`] owns
 //! every buffer of running it, sized before the first token. [`Session::generate`] is an iterator
 //! of pieces of text; in a [`Batch`] sequences join and leave while others go on; [`Speculation`]
-//! guesses several tokens and checks them in one pass; [`Session::forward`] gives logits for several sequences at once. One decoder
-//! covers every architecture that [`ModelSpec`](mistral_core::model::ModelSpec) describes: dense,
+//! guesses several tokens and checks them in one pass; a [`Prefix`] keeps a computed prompt for
+//! later; [`Session::forward`] gives logits for several sequences at once. One decoder covers every architecture that [`ModelSpec`](mistral_core::model::ModelSpec) describes: dense,
 //! mixture of experts, sliding windows, latent attention, indexed sparse attention.
 //!
 //! ```
@@ -41,7 +41,9 @@ pub mod gguf;
 mod lane;
 mod measure;
 mod model;
+pub mod prefix;
 mod session;
+mod share;
 mod speculate;
 mod stop;
 mod text;
@@ -58,6 +60,7 @@ pub use generate::{EndOfSequence, Finish, GenerateOptions, Generation, Piece};
 pub use measure::{MeasureOptions, Provenance, measure};
 pub use mistral_kernels::{CacheType, ExpertLoad, Isa, Routing, Sampling};
 pub use model::{LoadOptions, Model};
+pub use prefix::{Prefix, PrefixStore};
 pub use session::Session;
 pub use speculate::{PromptLookup, Speculation};
 pub use text::TextSession;

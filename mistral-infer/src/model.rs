@@ -1,6 +1,7 @@
 //! A loaded model: description, weights, tokenizer and the processor it runs on.
 
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use mistral_core::model::ModelSpec;
 use mistral_core::precision::{Format, Precision};
@@ -9,6 +10,7 @@ use mistral_kernels::{CacheType, Cpu, Isa};
 use crate::decoder::{DecoderWeights, SessionLimits};
 use crate::error::InferError;
 use crate::gguf::{self, Gguf};
+use crate::prefix::Fingerprint;
 use crate::session::Session;
 use crate::tokenizer::{Tokenizer, TokenizerError, TokenizerVersion};
 use crate::weights::{Checkpoint, WeightStorage};
@@ -57,6 +59,7 @@ pub struct Model {
     weight_bytes: usize,
     tokenizer: Option<Tokenizer>,
     cpu: Cpu,
+    fingerprint: OnceLock<Fingerprint>,
 }
 
 impl Model {
@@ -115,6 +118,7 @@ impl Model {
             spec,
             tokenizer,
             cpu: Cpu::with_isa(threads, isa.unwrap_or_else(Isa::best))?,
+            fingerprint: OnceLock::new(),
         })
     }
 
@@ -142,6 +146,13 @@ impl Model {
     #[must_use]
     pub fn cpu(&self) -> &Cpu {
         &self.cpu
+    }
+
+    /// What tells this model from others: its description and samples of every weight tensor.
+    /// The first call reads those, some ten kilobytes a matrix.
+    #[must_use]
+    pub fn fingerprint(&self) -> Fingerprint {
+        *(self.fingerprint).get_or_init(|| self.weights.fingerprint(&self.spec))
     }
 
     /// Format of the weights (of the embedding, which stands for the rest).

@@ -7,6 +7,7 @@ use crate::decoder::{self, LogitRows, NoObserver, Observer, Run, SessionLimits, 
 use crate::error::InferError;
 use crate::generate::{GenerateOptions, Generation};
 use crate::model::Model;
+use crate::prefix::shared;
 
 /// Owns every buffer that running a model needs: caches, activations, logits.
 ///
@@ -14,7 +15,7 @@ use crate::model::Model;
 #[derive(Debug)]
 pub struct Session<'m> {
     model: &'m Model,
-    state: State,
+    pub(crate) state: State,
 }
 
 impl<'m> Session<'m> {
@@ -77,23 +78,36 @@ impl<'m> Session<'m> {
     /// Keeps the longest cached beginning of `sequence` that `prompt` shares, drops the rest, and
     /// returns its length. At least one token of the prompt is left to compute.
     pub fn keep_prefix(&mut self, sequence: usize, prompt: &[u32]) -> usize {
-        let Some(state) = self.state.sequences.get(sequence) else {
-            return 0;
-        };
-        let most = prompt.len().saturating_sub(1);
-        let shared = state
-            .tokens
-            .iter()
-            .zip(&prompt[..most])
-            .take_while(|(a, b)| a == b)
-            .count();
-        let windows = self.model.spec().layers.iter().map(|layer| layer.window);
-        let kept = match state.can_rewind(windows, shared) {
-            true => shared,
+        self.keep_known_prefix(sequence, prompt, 0)
+    }
+
+    /// As [`Session::keep_prefix`], where the first `known` tokens of the prompt are known to be
+    /// what the sequence has.
+    pub(crate) fn keep_known_prefix(
+        &mut self,
+        sequence: usize,
+        prompt: &[u32],
+        known: usize,
+    ) -> usize {
+        let tokens = self.tokens(sequence);
+        let known = known.min(tokens.len()).min(prompt.len());
+        let same = known + shared(&tokens[known..], &prompt[known..]);
+        let most = same.min(prompt.len().saturating_sub(1));
+        let kept = match self.can_rewind(sequence, most) {
+            true => most,
             false => 0,
         };
-        self.state.rewind(sequence, kept);
+        if sequence < self.max_sequences() {
+            self.state.rewind(sequence, kept);
+        }
         kept
+    }
+
+    /// Whether a sequence may go on behind its first `len` tokens.
+    pub(crate) fn can_rewind(&self, sequence: usize, len: usize) -> bool {
+        let windows = self.model.spec().layers.iter().map(|layer| layer.window);
+        let state = self.state.sequences.get(sequence);
+        state.is_some_and(|state| state.can_rewind(windows, len))
     }
 
     /// One forward pass over new tokens of some sequences. Returns the logits that the runs want,

@@ -131,6 +131,8 @@ pub(crate) struct Drafter {
     /// The distributions they were drawn from, `[drafted, vocab_size]`; empty for a lookup, which
     /// is certain of its guess.
     proposals: Vec<f32>,
+    /// Tokens of the text that the draft's session is known to have cached.
+    cached: usize,
 }
 
 impl Drafter {
@@ -147,6 +149,7 @@ impl Drafter {
             sampler,
             drafted: Vec::new(),
             proposals: Vec::new(),
+            cached: 0,
         })
     }
 
@@ -186,8 +189,8 @@ impl Drafter {
         let vocab = session.model().spec().vocab_size;
         self.proposals.resize(count * vocab, 0.0);
         let mut history = tokens.to_vec();
-        let kept = session.keep_prefix(sequence, tokens);
-        let mut pending = kept;
+        self.cached = session.keep_known_prefix(sequence, tokens, self.cached);
+        let mut pending = self.cached;
         for proposal in self.proposals.chunks_exact_mut(vocab) {
             let logits = session.prefill(sequence, &history[pending..])?;
             let token = self.sampler.propose(logits, &history, proposal)?;

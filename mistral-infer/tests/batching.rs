@@ -187,3 +187,104 @@ fn a_batch_refuses_what_its_passes_cannot_hold() {
     }
     assert_eq!(batch.step().unwrap(), []);
 }
+
+#[test]
+fn a_busy_sequence_lends_its_prompt() {
+    for (name, params) in support::shapes() {
+        let model = support::model(&params, 55);
+        let common = prompt(&model, "instructions that every prompt begins with");
+        let prompts: Vec<Vec<u32>> = ["a", "b", "c"]
+            .map(|end| [&common[..], &prompt(&model, end)].concat())
+            .into();
+        let mut alone = Vec::new();
+        for prompt in &prompts {
+            let mut session = model.session(limits(1, 48)).unwrap();
+            let text = session.generate(prompt, &options(1)).unwrap().into_text();
+            alone.push(text.unwrap());
+        }
+        let mut session = model.session(limits(4, 48)).unwrap();
+        let mut batch = Batch::new(&mut session);
+        let mut texts = vec![String::new(); 3];
+        let mut keep = |pieces: Vec<Piece>| {
+            for piece in pieces {
+                texts[piece.sequence].push_str(&piece.text);
+            }
+        };
+        // The first is computed in one pass. The others then need one pass for both ends.
+        batch.admit(&prompts[0], &options(1)).unwrap();
+        keep(batch.step().unwrap());
+        for prompt in &prompts[1..] {
+            batch.admit(prompt, &options(1)).unwrap();
+        }
+        let pieces = batch.step().unwrap();
+        assert_eq!(pieces.len(), 3, "{name}: all go on");
+        keep(pieces);
+        while !batch.is_empty() {
+            keep(batch.step().unwrap());
+        }
+        assert_eq!(texts, alone, "{name}");
+    }
+}
+
+#[test]
+fn prompts_that_come_together_are_computed_once() {
+    let model = support::model(&support::dense().to_string(), 56);
+    let common = prompt(&model, &"the same beginning. ".repeat(6));
+    let mut session = model.session(limits(4, 16)).unwrap();
+    let prompts = ["a", "b", "c", "d"].map(|end| [&common[..], &prompt(&model, end)].concat());
+    let prompts = prompts.each_ref().map(Vec::as_slice);
+    let options = GenerateOptions {
+        max_tokens: 1,
+        end: EndOfSequence::Ignored,
+        ..GenerateOptions::default()
+    };
+    let mut generation = session.generate_batch(&prompts, &options).unwrap();
+    assert_eq!(generation.by_ref().count(), 4);
+    // 121 tokens in pieces of 16 make 8 passes; four times that would be 32.
+    assert!(
+        generation.counts().passes <= 10,
+        "{:?}",
+        generation.counts()
+    );
+}
+
+#[test]
+fn a_prompt_goes_where_it_forgets_least() {
+    let model = support::model(&support::dense().to_string(), 57);
+    let mut session = model.session(limits(3, 64)).unwrap();
+    let one = GenerateOptions {
+        max_tokens: 1,
+        ..GenerateOptions::default()
+    };
+    let mut ask = |text: &str| {
+        let prompt = prompt(&model, text);
+        session
+            .generate(&prompt, &one)
+            .unwrap()
+            .into_text()
+            .unwrap();
+        let tokenizer = model.need_tokenizer().unwrap();
+        [0, 1, 2].map(|i| tokenizer.decode(session.tokens(i)).unwrap())
+    };
+    ask("a long first question");
+    assert_eq!(ask("another"), ["a long first question", "another", ""]);
+    // A copy of its beginning in an empty place.
+    let held = ask("a long second question");
+    assert_eq!(
+        held,
+        ["a long first question", "another", "a long second question"]
+    );
+    // Going on in place forgets nothing.
+    let held = ask("a long second question and more");
+    assert_eq!(held[2], "a long second question and more");
+    // All are taken: the shortest goes.
+    let held = ask("what is new");
+    assert_eq!(
+        held,
+        [
+            "a long first question",
+            "what is new",
+            "a long second question and more"
+        ]
+    );
+}

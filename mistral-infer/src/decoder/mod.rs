@@ -5,10 +5,12 @@
 //! of them together; attention goes sequence by sequence.
 
 mod feed_forward;
+mod fingerprint;
 mod gqa;
 mod indexer;
 mod mla;
 mod observe;
+mod rows;
 mod state;
 mod weights;
 
@@ -18,6 +20,7 @@ use mistral_kernels::{Cpu, KernelError, WeightData, add_rms_norm, linear, rms_no
 use crate::error::InferError;
 
 pub use observe::{NoObserver, Observer, Point};
+pub(crate) use rows::rows_bytes;
 pub use state::SessionLimits;
 pub(crate) use state::{Sizes, State};
 pub(crate) use weights::{AttentionWeights, DecoderWeights};

@@ -180,6 +180,9 @@ pub(crate) struct SequenceState {
     pub(crate) tokens: Vec<u32>,
     /// Positions that were ever written since it was empty; more than `tokens` after a rewind.
     pub(crate) written: usize,
+    /// Tokens of the prefix that was put in; 0 when all was computed here. Behind a window it
+    /// brought its last positions only.
+    pub(crate) restored: usize,
     /// The positions that the last full indexer chose for the current run.
     pub(crate) selected: Selected,
 }
@@ -262,6 +265,7 @@ impl State {
         state.tokens.truncate(len);
         if len == 0 {
             state.written = 0;
+            state.restored = 0;
         }
     }
 }
@@ -280,13 +284,29 @@ impl SequenceState {
             .all(|(cache, window)| match (cache, window) {
                 (LayerCache::Gqa { capacity, .. }, Some(window)) => {
                     let oldest_seen = (len + 1).saturating_sub(window);
-                    len == self.tokens.len()
-                        || oldest_seen >= self.written.saturating_sub(*capacity)
+                    len == self.tokens.len() || oldest_seen >= self.oldest(Some(window), *capacity)
                 }
                 (LayerCache::Gqa { .. } | LayerCache::Latent { .. } | LayerCache::Shared, _) => {
                     true
                 }
             })
+    }
+
+    /// Oldest position that a layer's cache still holds.
+    pub(crate) fn oldest(&self, window: Option<usize>, capacity: usize) -> usize {
+        window.map_or(0, |window| {
+            let overwritten = self.written.saturating_sub(capacity);
+            overwritten.max(self.restored.saturating_sub(window))
+        })
+    }
+
+    /// Begins an empty sequence with tokens whose rows were put in; they are the first of
+    /// `restored`.
+    pub(crate) fn begin(&mut self, tokens: &[u32], restored: usize) {
+        self.tokens.clear();
+        self.tokens.extend_from_slice(tokens);
+        self.written = tokens.len();
+        self.restored = restored;
     }
 }
 
@@ -393,6 +413,7 @@ fn sequence(spec: &ModelSpec, sizes: &Sizes) -> SequenceState {
         indexer_keys: spec.layers.iter().map(keys).collect(),
         tokens: Vec::with_capacity(sizes.seq_len.min(1 << 16)),
         written: 0,
+        restored: 0,
         selected: Selected::new(sizes.tokens, topk),
     }
 }

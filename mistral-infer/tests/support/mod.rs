@@ -147,3 +147,35 @@ pub(crate) fn shapes() -> Vec<(&'static str, String)> {
         ("latent", with(latent, "moe", moe)),
     ]
 }
+
+/// Large 4 in small: two layers with an indexer, one that shares its choice, one that shares keys.
+pub(crate) fn sparse() -> String {
+    let text = r#"{"model_type": "mistral_large4_text", "hidden_size": 32,
+        "num_hidden_layers": 4, "num_attention_heads": 4, "num_key_value_heads": 4,
+        "intermediate_size": 40, "moe_intermediate_size": 12, "n_routed_experts": 4,
+        "n_shared_experts": 1, "num_experts_per_tok": 2, "n_group": 1, "topk_group": 1,
+        "routed_scaling_factor": 1.0, "first_k_dense_replace": 1, "kv_lora_rank": 16,
+        "qk_nope_head_dim": 4, "qk_rope_head_dim": 4, "qk_head_dim": 8, "head_dim": 4,
+        "v_head_dim": 6, "index_head_dim": 8, "index_n_heads": 4, "index_topk": 6,
+        "indexer_types": ["full", "shared", "full", "full"], "kv_source_layers": [0, 1, 2, 1],
+        "no_rope_layers": [1, 0, 1, 0], "layer_types": ["indexed_attention", "indexed_attention",
+        "indexed_attention", "indexed_attention"], "mlp_layer_types": ["dense", "sparse", "sparse",
+        "sparse"], "final_logit_softcapping": 30.0, "hidden_act": "silu", "rms_norm_eps": 1e-5,
+        "max_position_embeddings": 256, "attention_bias": false, "tie_word_embeddings": false,
+        "rope_parameters": {"rope_type": "yarn", "rope_theta": 1e4, "factor": 8.0,
+        "attention_factor": 1.0, "beta_fast": 32.0, "beta_slow": 1.0,
+        "original_max_position_embeddings": 32}}"#;
+    let mut config: serde_json::Value = serde_json::from_str(text).expect("valid JSON");
+    config["vocab_size"] = serde_json::json!(VOCAB);
+    config.to_string()
+}
+
+/// The descriptions of [`shapes`], and one with an indexer and shared latents.
+pub(crate) fn specs() -> Vec<(&'static str, ModelSpec)> {
+    let read = |params: String| ModelSpec::from_params(&params).expect("a valid description");
+    let plain = shapes()
+        .into_iter()
+        .map(|(name, params)| (name, read(params)));
+    let sparse = ModelSpec::from_hf_config(&sparse()).expect("a valid description");
+    plain.chain([("sparse", sparse)]).collect()
+}
