@@ -5,16 +5,16 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use mistral_examples::{
-    BenchLine, Options, Outcome, UsageError, machine, peak_rss_bytes, plain_read_bytes_per_s,
-    print_line, run, today,
+    BenchLine, Options, Outcome, UsageError, cache_type, machine, peak_rss_bytes,
+    plain_read_bytes_per_s, print_line, run, today,
 };
 use mistral_infer::{Isa, LoadOptions, MeasureOptions, Model, Provenance, measure};
 
-const USAGE: &str =
-    "MODEL [--prompt N] [--gen N] [--depth N] [--batch N] [--threads N] [--repeat N] [--isa NAME]";
+const USAGE: &str = "MODEL [--prompt N] [--gen N] [--depth N] [--batch N] [--threads N] [--repeat N] \
+                     [--isa NAME] [--cache f32|f16|bf16|q8]";
 const OPTIONS: Options<'static> = Options {
     valued: &[
-        "prompt", "gen", "depth", "batch", "threads", "repeat", "isa",
+        "prompt", "gen", "depth", "batch", "threads", "repeat", "isa", "cache",
     ],
     switches: &[],
     max_positional: 1,
@@ -30,6 +30,7 @@ fn main() -> ExitCode {
             depth: arguments.value("depth", defaults.depth)?,
             batch: arguments.value("batch", defaults.batch)?,
             repeat: arguments.value("repeat", defaults.repeat)?,
+            cache: cache_type(arguments)?,
         };
         let mut load = LoadOptions::default();
         load.threads = arguments.value("threads", load.threads)?;

@@ -5,14 +5,14 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use mistral_examples::{Options, Outcome, UsageError, run};
+use mistral_examples::{Options, Outcome, UsageError, cache_type, run};
 use mistral_infer::{
     GenerateOptions, InferError, LoadOptions, Model, Prefix, PromptLookup, Sampling, Session,
     SessionLimits, Speculation,
 };
 
 const USAGE: &str = "MODEL --prompt TEXT [--max-tokens N] [--temperature T] [--seed S] \
-    [--lookup N] [--prompt-cache FILE]";
+    [--lookup N] [--prompt-cache FILE] [--cache f32|f16|bf16|q8]";
 const OPTIONS: Options<'static> = Options {
     valued: &[
         "prompt",
@@ -21,6 +21,7 @@ const OPTIONS: Options<'static> = Options {
         "seed",
         "lookup",
         "prompt-cache",
+        "cache",
     ],
     switches: &[],
     max_positional: 1,
@@ -46,6 +47,7 @@ fn main() -> ExitCode {
         let ids = tokenizer.encode_with(prompt, tokenizer.affixes())?;
         let mut session = model.session(SessionLimits {
             max_logits: 16,
+            cache: cache_type(arguments)?,
             ..SessionLimits::default()
         })?;
         let start = Instant::now();

@@ -9,6 +9,8 @@
 mod arguments;
 #[path = "support/bench.rs"]
 mod bench;
+#[path = "support/cache.rs"]
+mod cache;
 #[path = "support/date.rs"]
 mod date;
 #[path = "support/recommendation.rs"]
@@ -18,6 +20,7 @@ pub mod vectors;
 
 pub use arguments::{Arguments, Options, UsageError};
 pub use bench::{BenchLine, machine, median, peak_rss_bytes, plain_read_bytes_per_s};
+pub use cache::cache_type;
 pub use date::today;
 
 /// The snippets of the workspace's README, run as tests.

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use mistral_core::report::{Machine, RunReport, RunShape};
-use mistral_kernels::{Sampler, Sampling};
+use mistral_kernels::{CacheType, Sampler, Sampling};
 
 use crate::decoder::{LogitRows, Run, SessionLimits};
 use crate::error::InferError;
@@ -23,6 +23,8 @@ pub struct MeasureOptions {
     pub batch: usize,
     /// Repeats, after a short one that warms up.
     pub repeat: usize,
+    /// Format of cached keys and values, as in [`SessionLimits`].
+    pub cache: Option<CacheType>,
 }
 
 impl Default for MeasureOptions {
@@ -34,6 +36,7 @@ impl Default for MeasureOptions {
             depth: 0,
             batch: 1,
             repeat: 3,
+            cache: None,
         }
     }
 }
@@ -93,6 +96,7 @@ pub fn measure(
     let mut session = model.session(SessionLimits {
         max_seq_len: Some(length),
         max_sequences: options.batch,
+        cache: options.cache,
         ..SessionLimits::default()
     })?;
     // What is slow only once, pages of the files above all, a few tokens meet as well as many.

@@ -128,7 +128,7 @@ fn every_architecture_goes_on_as_if_nothing_happened() {
         for cut in [1, 2, 6, 7, 13, 36] {
             check(name, &model, &ids[..cut + 9], cut, CacheType::F32);
         }
-        for cache in [CacheType::F16, CacheType::Bf16] {
+        for cache in [CacheType::F16, CacheType::Bf16, CacheType::Q8] {
             check(name, &model, &ids, 36, cache);
         }
     }

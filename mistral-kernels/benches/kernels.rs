@@ -8,9 +8,9 @@ use std::time::Instant;
 
 use mistral_kernels::testkit::values::{Weights, blocks, uniform};
 use mistral_kernels::{
-    Attention, AttentionScratch, BLOCK_FORMATS, Blocks, CacheBuffer, CacheType, Cpu, ExpertWeights,
-    Experts, ExpertsScratch, Isa, KvCache, LinearScratch, Matrix, Router, Routing, WeightData,
-    attention, experts, linear, route,
+    Attention, AttentionScratch, BLOCK_FORMATS, Blocks, CacheBuffer, CacheShape, CacheType, Cpu,
+    ExpertWeights, Experts, ExpertsScratch, Isa, KvCache, LinearScratch, Matrix, Router, Routing,
+    WeightData, append, attention, experts, linear, route,
 };
 
 struct Bench {
@@ -160,22 +160,29 @@ impl Bench {
 
     fn attention(&self, cpu: &Cpu) {
         let (heads, kv, d) = (32, 8, 128);
-        for (kind, name) in [
-            (CacheType::F32, "f32"),
-            (CacheType::F16, "f16"),
-            (CacheType::Bf16, "bf16"),
-        ] {
-            for (t, past) in [(1, 511), (1, 8191), (512, 0), (128, 1920)] {
+        for kind in CacheType::ALL {
+            for (t, past) in [(1, 511), (1, 8191), (512, 0), (2048, 0), (128, 1920)] {
                 let id = format!(
-                    "attention/{name}/t{t}_p{past}_h{heads}_kv{kv}_d{d}/{}",
+                    "attention/{}/t{t}_p{past}_h{heads}_kv{kv}_d{d}/{}",
+                    kind.name(),
                     cpu.isa()
                 );
                 if !id.contains(&self.filter) {
                     continue;
                 }
                 let total = past + t;
-                let k = CacheBuffer::new(kind, kv * total * d);
-                let v = CacheBuffer::new(kind, kv * total * d);
+                let shape = CacheShape {
+                    heads: kv,
+                    capacity: total,
+                    width: d,
+                };
+                let filled = |seed| {
+                    let mut side = CacheBuffer::new(kind, &shape).expect("it fits");
+                    let rows = uniform(seed, total * kv * d, 1.0);
+                    append(&shape, side.data_mut(), 0, &rows).expect("the shape fits");
+                    side
+                };
+                let (k, v) = (filled(2), filled(3));
                 let cache = KvCache::new((kv, total), (d, d), k.data(), v.data()).expect("fits");
                 let what = Attention {
                     n_heads: heads,
@@ -187,8 +194,7 @@ impl Bench {
                 let mut scratch = AttentionScratch::new(cpu.threads(), d, d);
                 let seen: usize = (0..t).map(|i| past + i + 1).sum();
                 let operations = 4.0 * (seen * heads * d) as f64;
-                let size = if kind == CacheType::F32 { 4 } else { 2 };
-                let bytes = (2 * kv * total * d * size) as f64;
+                let bytes = (2 * kv * total * kind.row_bytes(d)) as f64;
                 self.run(&id, operations, bytes, || {
                     attention(cpu, &what, &q, past, &cache, &mut out, &mut scratch).expect("fits");
                 });

@@ -82,6 +82,14 @@ pub enum KernelError {
         /// Type of the values.
         v: CacheType,
     },
+    /// A cache's type that the operation doesn't read.
+    #[error("{op}: the cache is {found:?}, expected floats")]
+    CacheType {
+        /// Operation that was called.
+        op: &'static str,
+        /// Type that was given.
+        found: CacheType,
+    },
     /// A factor on scores that isn't a positive number.
     #[error("{op}: scale is {found}, expected a positive finite number")]
     Scale {

@@ -1,9 +1,9 @@
 //! Running state: every buffer of a session, made once and sized from the spec and the limits.
 
-use mistral_core::model::{AttentionKind, FeedForward, Indexer, MlaSpec, ModelSpec};
+use mistral_core::model::{AttentionKind, FeedForward, Indexer, LayerSpec, MlaSpec, ModelSpec};
 use mistral_kernels::{
-    AttentionScratch, CacheBuffer, CacheType, ExpertsScratch, IndexScratch, Latent, LinearScratch,
-    MlaScratch, RopeAngles, Routing, Selected,
+    AttentionScratch, CacheBuffer, CacheShape, CacheType, ExpertsScratch, IndexScratch,
+    KernelError, Latent, LinearScratch, MlaScratch, RopeAngles, Routing, Selected,
 };
 
 use crate::error::InferError;
@@ -20,7 +20,8 @@ pub struct SessionLimits {
     pub max_batch_tokens: usize,
     /// Rows of logits that one forward pass returns.
     pub max_logits: usize,
-    /// Format of cached keys and values; the default follows the weights.
+    /// Format of cached keys and values; the default follows the weights. [`CacheType::Q8`] takes
+    /// about half the memory of 16 bits; `formats.md` has its error. An indexer's keys stay in f32.
     pub cache: Option<CacheType>,
 }
 
@@ -247,7 +248,7 @@ impl State {
         Ok(State {
             sequences: (0..sizes.sequences)
                 .map(|_| sequence(spec, &sizes))
-                .collect(),
+                .collect::<Result<_, _>>()?,
             buffers: buffers(spec, &widths, &sizes),
             scratch: scratch(spec, &widths, &sizes, threads),
             sizes,
@@ -330,23 +331,23 @@ pub(crate) fn latent_shape(m: &MlaSpec, n_heads: usize, rope: bool) -> Latent {
     }
 }
 
-fn element_bytes(kind: CacheType) -> usize {
-    if kind == CacheType::F32 { 4 } else { 2 }
-}
-
 /// What a session takes, but for what doesn't grow with its limits.
 fn total_bytes(spec: &ModelSpec, widths: &Widths, sizes: &Sizes, threads: usize) -> Option<usize> {
     let mut cache = 0usize;
     for (i, layer) in spec.layers.iter().enumerate() {
         let row = match &spec.attention {
             _ if layer.kv_source != i => 0,
-            AttentionKind::Gqa(g) => 2 * g.n_kv_heads * g.head_dim,
-            AttentionKind::Mla(m) => m.kv_lora_rank + m.split(layer.rope).1,
+            AttentionKind::Gqa(g) => {
+                let head = sizes.cache.row_bytes(g.head_dim);
+                head.checked_mul(g.n_kv_heads)?.checked_mul(2)?
+            }
+            AttentionKind::Mla(m) => {
+                let width = m.kv_lora_rank + m.split(layer.rope).1;
+                sizes.cache.row_bytes(width)
+            }
         };
         let positions = capacity(layer.window, sizes);
-        let size = row
-            .checked_mul(positions)?
-            .checked_mul(element_bytes(sizes.cache))?;
+        let size = row.checked_mul(positions)?;
         let keys = match layer.indexer {
             Indexer::Full => widths
                 .indexer_key
@@ -379,43 +380,58 @@ fn total_bytes(spec: &ModelSpec, widths: &Widths, sizes: &Sizes, threads: usize)
         .checked_add(cache)
 }
 
-fn sequence(spec: &ModelSpec, sizes: &Sizes) -> SequenceState {
-    let cache = |(i, layer): (usize, &mistral_core::model::LayerSpec)| match &spec.attention {
-        _ if layer.kv_source != i => LayerCache::Shared,
-        AttentionKind::Gqa(g) => {
-            let capacity = capacity(layer.window, sizes);
-            let len = g.n_kv_heads * capacity * g.head_dim;
-            LayerCache::Gqa {
-                k: CacheBuffer::new(sizes.cache, len),
-                v: CacheBuffer::new(sizes.cache, len),
-                capacity,
-            }
-        }
-        AttentionKind::Mla(m) => {
-            let width = m.kv_lora_rank + m.split(layer.rope).1;
-            LayerCache::Latent {
-                rows: CacheBuffer::new(sizes.cache, sizes.seq_len * width),
-                width,
-            }
-        }
+fn sequence(spec: &ModelSpec, sizes: &Sizes) -> Result<SequenceState, KernelError> {
+    let buffer = |kind, heads, capacity, width| {
+        let shape = CacheShape {
+            heads,
+            capacity,
+            width,
+        };
+        CacheBuffer::new(kind, &shape)
     };
-    let keys = |layer: &mistral_core::model::LayerSpec| match (layer.indexer, &spec.indexer) {
-        // Small beside the latents, and a choice between near-equal scores hangs on them.
-        (Indexer::Full, Some(x)) => CacheBuffer::new(CacheType::F32, sizes.seq_len * x.head_dim),
-        _ => CacheBuffer::new(CacheType::F32, 0),
+    let cache = |(i, layer): (usize, &LayerSpec)| {
+        Ok(match &spec.attention {
+            _ if layer.kv_source != i => LayerCache::Shared,
+            AttentionKind::Gqa(g) => {
+                let capacity = capacity(layer.window, sizes);
+                let side = || buffer(sizes.cache, g.n_kv_heads, capacity, g.head_dim);
+                LayerCache::Gqa {
+                    k: side()?,
+                    v: side()?,
+                    capacity,
+                }
+            }
+            AttentionKind::Mla(m) => {
+                let width = m.kv_lora_rank + m.split(layer.rope).1;
+                LayerCache::Latent {
+                    rows: buffer(sizes.cache, 1, sizes.seq_len, width)?,
+                    width,
+                }
+            }
+        })
+    };
+    // Small beside the latents, and a choice between near-equal scores hangs on them.
+    let keys = |layer: &LayerSpec| match (layer.indexer, &spec.indexer) {
+        (Indexer::Full, Some(x)) => buffer(CacheType::F32, 1, sizes.seq_len, x.head_dim),
+        _ => buffer(CacheType::F32, 0, 0, 0),
     };
     let topk = spec
         .indexer
         .as_ref()
         .map_or(0, |x| x.topk.min(sizes.seq_len));
-    SequenceState {
-        caches: spec.layers.iter().enumerate().map(cache).collect(),
-        indexer_keys: spec.layers.iter().map(keys).collect(),
+    let layers = spec.layers.iter();
+    Ok(SequenceState {
+        caches: layers
+            .clone()
+            .enumerate()
+            .map(cache)
+            .collect::<Result<_, KernelError>>()?,
+        indexer_keys: layers.map(keys).collect::<Result<_, _>>()?,
         tokens: Vec::with_capacity(sizes.seq_len.min(1 << 16)),
         written: 0,
         restored: 0,
         selected: Selected::new(sizes.tokens, topk),
-    }
+    })
 }
 
 fn buffers(spec: &ModelSpec, w: &Widths, sizes: &Sizes) -> Buffers {

@@ -32,7 +32,12 @@ const HEADER: usize = 40;
 const HASH: usize = 8;
 
 /// Numbers of formats; the position in this list is the number.
-const FORMATS: [CacheType; 3] = [CacheType::F32, CacheType::F16, CacheType::Bf16];
+const FORMATS: [CacheType; 4] = [
+    CacheType::F32,
+    CacheType::F16,
+    CacheType::Bf16,
+    CacheType::Q8,
+];
 
 impl Prefix {
     /// Writes it to a file, for [`Prefix::load`]. The file is written beside its place and then

@@ -7,7 +7,11 @@
 
 use std::ops::Range;
 
-use super::cache::HeadRows;
+use half::{bf16, f16};
+
+use super::q8;
+use super::view::HeadRows;
+use crate::cpu::Live;
 use crate::linear::{
     Mode, Out, Words, dots, pack_rows, packed_tile, panel, row_tile, split, tile_cols,
 };
@@ -20,7 +24,29 @@ pub(super) const ROWS: usize = 48;
 pub(super) const TILE: usize = 64;
 
 /// Up to this many rows keys are read as they lie, above it they are packed first.
-const FEW: usize = 6;
+pub(super) const FEW: usize = 6;
+
+/// What caches hold.
+pub(super) trait Cached: Element {
+    /// Whether numbers are to be multiplied with the scale of their block.
+    const SCALED: bool;
+}
+
+impl Cached for f32 {
+    const SCALED: bool = false;
+}
+
+impl Cached for f16 {
+    const SCALED: bool = false;
+}
+
+impl Cached for bf16 {
+    const SCALED: bool = false;
+}
+
+impl Cached for i8 {
+    const SCALED: bool = true;
+}
 
 /// Where the positions of a block come from.
 #[derive(Clone, Copy)]
@@ -64,19 +90,26 @@ impl Queries<'_> {
 pub(super) struct Memory<'a> {
     /// `[d, ROWS]`, tile by tile
     pub(super) q: &'a mut [f32],
-    /// `[d, TILE]`
+    /// `[d, TILE]`, or `[TILE, d]` where few queries meet keys with scales
     pub(super) k: &'a mut [f32],
     /// `[TILE, padded dv]`
     pub(super) v: &'a mut [f32],
     /// `[ROWS, TILE]`
     pub(super) scores: &'a mut [f32],
+    /// `[ROWS, TILE]`: scores times the scale of a block of values
+    pub(super) weighted: &'a mut [f32],
     /// `[ROWS, padded dv]`
     pub(super) sums: &'a mut [f32],
+    /// `[blocks, TILE]`: a tile's scales
+    pub(super) scales: &'a mut [f32],
+    /// `[FEW, q8::query_words]`: queries of a few rows in bytes
+    pub(super) query: &'a mut [f32],
 }
 
 /// The work: afterwards `sums` holds each row's values, weighted by `e^(score - max)`, and
 /// `maxima` and `totals` what they are to be combined with.
 pub(super) struct Block<'a, 'm, K, V> {
+    pub(super) live: Live,
     pub(super) queries: Queries<'a>,
     pub(super) rows: Range<usize>,
     pub(super) keys: HeadRows<'a, K>,
@@ -87,7 +120,7 @@ pub(super) struct Block<'a, 'm, K, V> {
     pub(super) totals: &'m mut [f32; ROWS],
 }
 
-impl<K: Element, V: Element> Kernel for Block<'_, '_, K, V> {
+impl<K: Cached, V: Cached> Kernel for Block<'_, '_, K, V> {
     type Out = ();
 
     #[inline(always)]
@@ -99,6 +132,8 @@ impl<K: Element, V: Element> Kernel for Block<'_, '_, K, V> {
         self.memory.sums[..rows * padded].fill(0.0);
         if rows > FEW {
             self.pack_queries(s, d);
+        } else if K::SCALED && in_integers(self.live) {
+            self.round_queries(d);
         }
         match self.source {
             Source::Range(first, end) => {
@@ -126,7 +161,7 @@ pub(super) fn padded(dv: usize) -> usize {
     dv.next_multiple_of(32)
 }
 
-impl<K: Element, V: Element> Block<'_, '_, K, V> {
+impl<K: Cached, V: Cached> Block<'_, '_, K, V> {
     #[inline(always)]
     fn pack_queries<S: Simd>(&mut self, s: S, d: usize) {
         let rows = self.rows.len();
@@ -137,6 +172,14 @@ impl<K: Element, V: Element> Block<'_, '_, K, V> {
             let out = &mut self.memory.q[first * d..(first + m) * d];
             // SAFETY: every query has `d` elements, and `out` has `m` of them.
             unsafe { pack_rows(s, Words::F32, (m, d), row, out.as_mut_ptr()) };
+        }
+    }
+
+    fn round_queries(&mut self, d: usize) {
+        let queries = self.queries;
+        let out = self.memory.query.chunks_exact_mut(q8::query_words(d));
+        for (row, out) in self.rows.clone().zip(out) {
+            q8::round_query(&queries.q[queries.at(row) * d..][..d], out);
         }
     }
 
@@ -151,6 +194,9 @@ impl<K: Element, V: Element> Block<'_, '_, K, V> {
             k[i] = self.keys.row(slot(i));
             v[i] = self.values.row(slot(i));
         }
+        if K::SCALED {
+            list_scales(&self.keys, n, &slot, self.memory.scales);
+        }
         // SAFETY: the pointers above are rows of the cache.
         unsafe {
             if rows > FEW {
@@ -164,6 +210,9 @@ impl<K: Element, V: Element> Block<'_, '_, K, V> {
                 self.hide(r, first, n);
             }
             self.soften(s, r, n);
+        }
+        if V::SCALED {
+            list_scales(&self.values, n, &slot, self.memory.scales);
         }
         // SAFETY: as above.
         unsafe { self.add_values(s, n, &v, run.is_some()) };
@@ -180,6 +229,9 @@ impl<K: Element, V: Element> Block<'_, '_, K, V> {
         // SAFETY: the pointers are rows of `d` elements, and the buffers hold what is named.
         unsafe {
             panel(s, |i| k[i], (n, d), used, packed);
+            if K::SCALED {
+                scale_panel(s, (d, used), self.memory.scales, packed);
+            }
             for i in 0..rows.div_ceil(S::TILE_ROWS) {
                 let (first, m) = split(rows, S::TILE_ROWS, i);
                 let a = self.memory.q[first * d..].as_ptr();
@@ -202,17 +254,39 @@ impl<K: Element, V: Element> Block<'_, '_, K, V> {
     unsafe fn scores_of_few<S: Simd>(&mut self, s: S, n: usize, k: &[*const K; TILE]) {
         let (d, rows) = (self.keys.width, self.rows.len());
         let (queries, start) = (self.queries, self.rows.start);
-        assert!(self.memory.scores.len() >= rows * TILE);
+        assert!(self.memory.scores.len() >= rows * TILE && self.memory.k.len() >= d * TILE);
         let scores = self.memory.scores.as_mut_ptr();
-        // SAFETY: the pointers are rows of `d` elements, as every query is.
+        let query = |r| queries.q[queries.at(start + r) * d..].as_ptr();
+        let put = |i, r, sum| {
+            // SAFETY: `scores` has this row by the assertion.
+            unsafe { *scores.add(r * TILE + i) = sum }
+        };
+        // SAFETY: the pointers are rows of `d` elements, as every query is; widened rows too.
         unsafe {
-            dots(
-                s,
-                (0..n, |i| k[i]),
-                (rows, |r| queries.q[queries.at(start + r) * d..].as_ptr()),
-                d,
-                |i, r, sum| *scores.add(r * TILE + i) = sum,
-            );
+            if !K::SCALED {
+                dots(s, (0..n, |i| k[i]), (rows, query), d, put);
+                return;
+            }
+            #[cfg(target_arch = "x86_64")]
+            if in_integers(self.live) {
+                let memory = &mut *self.memory;
+                let work = super::q8_vnni::Scores {
+                    keys: k.map(|row| row.cast()),
+                    n,
+                    d,
+                    scales: memory.scales,
+                    queries: memory.query,
+                    rows,
+                    out: memory.scores,
+                };
+                return work.run(self.live);
+            }
+            let copy = self.memory.k.as_mut_ptr();
+            for (i, &row) in k[..n].iter().enumerate() {
+                widen_scaled(s, row, d, &self.memory.scales[i..], copy.add(i * d));
+            }
+            let copy = copy.cast_const();
+            dots(s, (0..n, |i| copy.add(i * d)), (rows, query), d, put);
         }
     }
 
@@ -276,23 +350,25 @@ impl<K: Element, V: Element> Block<'_, '_, K, V> {
     unsafe fn add_values<S: Simd>(&mut self, s: S, n: usize, v: &[*const V; TILE], run: bool) {
         let (dv, rows, wide) = (self.values.width, self.rows.len(), tile_cols::<S>());
         let padded = padded(dv);
-        assert!(self.memory.sums.len() >= rows * padded && self.memory.v.len() >= TILE * padded);
-        let scores = self.memory.scores.as_ptr();
+        assert!(self.memory.sums.len() >= rows * padded);
         let sums = self.memory.sums.as_mut_ptr();
         let direct = run && dv.is_multiple_of(wide);
         // SAFETY: rows of values have `dv` elements `stride` apart, or were copied; the buffers
         // hold what is named.
         unsafe {
             if !direct {
-                let copy = self.memory.v.as_mut_ptr();
-                for (i, &row) in v[..n].iter().enumerate() {
-                    widen(s, row, dv, copy.add(i * padded));
-                }
+                self.copy_values(s, n, v);
             }
-            for i in 0..rows.div_ceil(S::TILE_ROWS) {
-                let (first, m) = split(rows, S::TILE_ROWS, i);
-                let a = scores.add(first * TILE);
-                for c in (0..dv).step_by(wide) {
+            for c in (0..dv).step_by(wide) {
+                let weights = if direct && V::SCALED {
+                    self.weigh(s, n, c / q8::BLOCK);
+                    self.memory.weighted.as_ptr()
+                } else {
+                    self.memory.scores.as_ptr()
+                };
+                for i in 0..rows.div_ceil(S::TILE_ROWS) {
+                    let (first, m) = split(rows, S::TILE_ROWS, i);
+                    let a = weights.add(first * TILE);
                     let out = Out {
                         start: sums.add(first * padded + c),
                         stride: padded,
@@ -307,6 +383,120 @@ impl<K: Element, V: Element> Block<'_, '_, K, V> {
                         row_tile::<S, f32, TILE>(s, m, n, a, b, out);
                     }
                 }
+            }
+        }
+    }
+
+    /// Copies rows of values as f32.
+    ///
+    /// # Safety
+    /// The first `n` pointers are rows of values.
+    #[inline(always)]
+    unsafe fn copy_values<S: Simd>(&mut self, s: S, n: usize, v: &[*const V; TILE]) {
+        let dv = self.values.width;
+        let padded = padded(dv);
+        assert!(self.memory.v.len() >= TILE * padded);
+        let copy = self.memory.v.as_mut_ptr();
+        for (i, &row) in v[..n].iter().enumerate() {
+            // SAFETY: a row has `dv` elements by this function's contract, its copy by the
+            // assertion.
+            unsafe {
+                let out = copy.add(i * padded);
+                if V::SCALED {
+                    widen_scaled(s, row, dv, &self.memory.scales[i..], out);
+                } else {
+                    widen(s, row, dv, out);
+                }
+            }
+        }
+    }
+
+    /// Multiplies the scores with the scales of a block of values.
+    #[inline(always)]
+    fn weigh<S: Simd>(&mut self, s: S, n: usize, block: usize) {
+        let scales = &self.memory.scales[block * TILE..][..TILE];
+        let used = n.next_multiple_of(S::LANES);
+        let rows = self.rows.len();
+        let pairs = self.memory.weighted.chunks_exact_mut(TILE);
+        for (out, scores) in pairs.zip(self.memory.scores.chunks_exact(TILE)).take(rows) {
+            for c in (0..used).step_by(S::LANES) {
+                // SAFETY: all three are `TILE` long, whole vectors.
+                unsafe {
+                    let v = s.mul(
+                        s.load(scores.as_ptr().add(c)),
+                        s.load(scales.as_ptr().add(c)),
+                    );
+                    s.store(out.as_mut_ptr().add(c), v);
+                }
+            }
+        }
+    }
+}
+
+/// Whether few queries multiply with bytes as integers.
+#[inline(always)]
+fn in_integers(live: Live) -> bool {
+    cfg!(target_arch = "x86_64") && live.isa() >= crate::Isa::Avx512Vnni
+}
+
+/// Writes the scales of a tile as `[blocks, TILE]`.
+#[inline(always)]
+fn list_scales<E>(
+    rows: &HeadRows<'_, E>,
+    n: usize,
+    slot: impl Fn(usize) -> usize,
+    out: &mut [f32],
+) {
+    for i in 0..n {
+        let used = q8::blocks(rows.width);
+        for (b, scale) in rows.scales(slot(i))[..used].iter().enumerate() {
+            out[b * TILE + i] = scale.to_f32();
+        }
+    }
+}
+
+/// Multiplies a panel `[d, used]` with the scales of its columns.
+///
+/// # Safety
+/// `panel` is valid for reading and writing; `used` is whole vectors and at most a tile.
+#[inline(always)]
+unsafe fn scale_panel<S: Simd>(s: S, (d, used): (usize, usize), scales: &[f32], panel: *mut f32) {
+    assert!(scales.len() >= q8::blocks(d) * TILE && used <= TILE);
+    for k in 0..d {
+        for c in (0..used).step_by(S::LANES) {
+            // SAFETY: inside the panel by this function's contract, and the scales by the
+            // assertion.
+            unsafe {
+                let p = panel.add(k * used + c);
+                let scale = s.load(scales.as_ptr().add(k / q8::BLOCK * TILE + c));
+                s.store(p, s.mul(s.load(p), scale));
+            }
+        }
+    }
+}
+
+/// Copies a row as f32, multiplied with its blocks' scales, which stand [`TILE`] apart.
+///
+/// # Safety
+/// `row` is valid for reading, `out` for writing `n` elements.
+#[inline(always)]
+unsafe fn widen_scaled<S: Simd, E: Element>(
+    s: S,
+    row: *const E,
+    n: usize,
+    scales: &[f32],
+    out: *mut f32,
+) {
+    for first in (0..n).step_by(q8::BLOCK) {
+        let (scale, end) = (scales[first / q8::BLOCK * TILE], n.min(first + q8::BLOCK));
+        let whole = first + (end - first) / S::LANES * S::LANES;
+        // SAFETY: offsets stay below `n`.
+        unsafe {
+            for c in (first..whole).step_by(S::LANES) {
+                s.store(out.add(c), s.mul(E::load(s, row.add(c)), s.splat(scale)));
+            }
+            for c in whole..end {
+                *out.add(c) = (*row.add(c)).widen() * scale;
             }
         }
     }

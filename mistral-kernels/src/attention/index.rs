@@ -5,7 +5,7 @@
     reason = "tasks write disjoint lists; loads through pointers"
 )]
 
-use super::cache::CacheData;
+use super::cache::{CacheData, CacheType};
 use super::selected::Selected;
 use crate::cpu::SharedMut;
 use crate::error::{check_len, check_room, check_rows, checked_end, checked_product};
@@ -56,8 +56,9 @@ impl IndexScratch {
 /// counts as the lowest. `selected` is overwritten with ascending lists.
 ///
 /// # Errors
-/// When lengths don't fit, a dimension is 0, or positions exceed the capacity of the keys or of
-/// the scratch.
+/// When lengths don't fit, a dimension is 0, positions exceed the capacity of the keys or of the
+/// scratch, or the keys are [`CacheType::Q8`](super::CacheType): a choice between near-equal scores
+/// hangs on them.
 #[expect(
     clippy::too_many_arguments,
     reason = "the indexer's two projections, its cache and its output"
@@ -106,6 +107,7 @@ pub fn index_topk(
             CacheData::F32(keys) => score(cpu, (keys, d), q, weights, scores),
             CacheData::F16(keys) => score(cpu, (keys, d), q, weights, scores),
             CacheData::Bf16(keys) => score(cpu, (keys, d), q, weights, scores),
+            CacheData::Q8 { .. } => unreachable!("refused by `check`"),
         }
         best(scores, out, order);
     });
@@ -209,6 +211,10 @@ fn check(
                 expected: "at least 1",
             });
         }
+    }
+    if keys.kind() == CacheType::Q8 {
+        let found = keys.kind();
+        return Err(KernelError::CacheType { op, found });
     }
     let width = checked_product(op, "heads and width", &[indexer.n_heads, indexer.head_dim])?;
     let t = check_rows(op, "q", q.len(), width)?;

@@ -5,12 +5,18 @@ mod cache;
 mod index;
 mod mla;
 mod plan;
+mod q8;
+#[cfg(target_arch = "x86_64")]
+mod q8_vnni;
+mod rows;
 mod selected;
+mod view;
 
-pub use cache::{CacheBuffer, CacheData, CacheDataMut, CacheShape, CacheType, KvCache, append};
+pub use cache::{CacheBuffer, CacheData, CacheDataMut, CacheShape, CacheType, append};
 pub use index::{IndexScratch, Indexer, index_topk};
 pub use mla::{Latent, MlaScratch, mla_absorb_query, mla_project_value};
 pub use selected::Selected;
+pub use view::KvCache;
 
 use plan::Call;
 
@@ -60,7 +66,9 @@ impl AttentionScratch {
 /// `first_position`.
 ///
 /// The keys and values of all positions up to the last query's must have been appended. Scores,
-/// softmax and sums are f32, whatever the cache's type.
+/// softmax and sums are f32, whatever the cache's type; but keys in [`CacheType::Q8`] and up to six
+/// queries of a key head (decoding) multiply in integers on sets with VNNI, with the queries rounded
+/// to the same blocks.
 ///
 /// # Errors
 /// When lengths or head counts don't fit, or the cache's capacity is smaller than the span of

@@ -4,13 +4,16 @@
 
 use std::ops::Range;
 
-use super::block::{Block, Memory, Queries, ROWS, Source, TILE, padded};
-use super::cache::{CacheData, Values};
-use super::{Attention, KvCache, Selected};
+use half::bf16;
+
+use super::block::{Block, Cached, FEW, Memory, Queries, ROWS, Source, TILE, padded};
+use super::cache::CacheData;
+use super::view::{Stored, Values};
+use super::{Attention, KvCache, Selected, q8};
 use crate::Cpu;
 use crate::cpu::SharedMut;
 use crate::linear::split;
-use crate::simd::{Element, dispatch};
+use crate::simd::dispatch;
 
 /// Fewest positions that a part of a split cache has.
 const PART: usize = 4 * TILE;
@@ -45,8 +48,51 @@ impl Buffers {
     }
 }
 
+/// Words of a thread's memory: see [`Memory`].
 fn memory_len(d: usize, dv: usize) -> usize {
-    ROWS * d + d * TILE + TILE * padded(dv) + ROWS * TILE + ROWS * padded(dv)
+    let blocks = q8::blocks(d.max(dv));
+    ROWS * d
+        + d * TILE
+        + TILE * padded(dv)
+        + 2 * ROWS * TILE
+        + ROWS * padded(dv)
+        + blocks * TILE
+        + FEW * q8::query_words(d)
+}
+
+fn split_memory(memory: &mut [f32], d: usize, dv: usize) -> Memory<'_> {
+    let (q, memory) = memory.split_at_mut(ROWS * d);
+    let (k, memory) = memory.split_at_mut(d * TILE);
+    let (v, memory) = memory.split_at_mut(TILE * padded(dv));
+    let (scores, memory) = memory.split_at_mut(ROWS * TILE);
+    let (weighted, memory) = memory.split_at_mut(ROWS * TILE);
+    let (sums, memory) = memory.split_at_mut(ROWS * padded(dv));
+    let (scales, memory) = memory.split_at_mut(q8::blocks(d.max(dv)) * TILE);
+    let query = &mut memory[..FEW * q8::query_words(d)];
+    Memory {
+        q,
+        k,
+        v,
+        scores,
+        weighted,
+        sums,
+        scales,
+        query,
+    }
+}
+
+fn floats<E>(numbers: &[E]) -> Stored<'_, E> {
+    Stored {
+        numbers,
+        scales: &[],
+    }
+}
+
+fn bytes<'a>(codes: &'a [i8], scales: &'a [bf16]) -> Stored<'a, i8> {
+    Stored {
+        numbers: codes,
+        scales,
+    }
 }
 
 fn part_len(dv: usize) -> usize {
@@ -192,27 +238,52 @@ impl<'a> Plan<'a> {
         let c = self.call.cache;
         match c.data() {
             (CacheData::F32(k), Values::Own(CacheData::F32(v))) => {
-                self.run(cpu, task, (k, v, c.dv()), memory, sinks);
+                self.run(cpu, task, (floats(k), floats(v), c.dv()), memory, sinks);
             }
             (CacheData::F16(k), Values::Own(CacheData::F16(v))) => {
-                self.run(cpu, task, (k, v, c.dv()), memory, sinks);
+                self.run(cpu, task, (floats(k), floats(v), c.dv()), memory, sinks);
             }
             (CacheData::Bf16(k), Values::Own(CacheData::Bf16(v))) => {
+                self.run(cpu, task, (floats(k), floats(v), c.dv()), memory, sinks);
+            }
+            (
+                CacheData::Q8 { codes, scales },
+                Values::Own(CacheData::Q8 {
+                    codes: v_codes,
+                    scales: v_scales,
+                }),
+            ) => {
+                let (k, v) = (bytes(codes, scales), bytes(v_codes, v_scales));
                 self.run(cpu, task, (k, v, c.dv()), memory, sinks);
             }
             // Values are the first part of the keys' rows.
-            (CacheData::F32(k), _) => self.run(cpu, task, (k, k, c.d()), memory, sinks),
-            (CacheData::F16(k), _) => self.run(cpu, task, (k, k, c.d()), memory, sinks),
-            (CacheData::Bf16(k), _) => self.run(cpu, task, (k, k, c.d()), memory, sinks),
+            (CacheData::F32(k), _) => self.run_latent(cpu, task, floats(k), memory, sinks),
+            (CacheData::F16(k), _) => self.run_latent(cpu, task, floats(k), memory, sinks),
+            (CacheData::Bf16(k), _) => self.run_latent(cpu, task, floats(k), memory, sinks),
+            (CacheData::Q8 { codes, scales }, _) => {
+                self.run_latent(cpu, task, bytes(codes, scales), memory, sinks);
+            }
         }
     }
 
-    /// Runs a task over keys and values, whose rows are `stride` apart.
-    fn run<E: Element>(
+    fn run_latent<E: Cached>(
         &self,
         cpu: &Cpu,
         task: Task,
-        (keys, values, stride): (&[E], &[E], usize),
+        rows: Stored<'_, E>,
+        memory: &mut [f32],
+        sinks: Sinks<'_>,
+    ) {
+        let stride = self.call.cache.d();
+        self.run(cpu, task, (rows, rows, stride), memory, sinks);
+    }
+
+    /// Runs a task over keys and values, whose rows are `stride` apart.
+    fn run<E: Cached>(
+        &self,
+        cpu: &Cpu,
+        task: Task,
+        (keys, values, stride): (Stored<'_, E>, Stored<'_, E>, usize),
         memory: &mut [f32],
         sinks: Sinks<'_>,
     ) {
@@ -228,22 +299,12 @@ impl<'a> Plan<'a> {
         let queries = self.queries(head);
         let wide = padded(values.width);
         let source = self.source(&queries, &rows, part);
-        let (q, memory) = memory.split_at_mut(ROWS * keys.width);
-        let (k, memory) = memory.split_at_mut(keys.width * TILE);
-        let (v, memory) = memory.split_at_mut(TILE * wide);
-        let (scores, memory) = memory.split_at_mut(ROWS * TILE);
-        let sums = &mut memory[..ROWS * wide];
         let (mut maxima, mut totals) = ([0.0; ROWS], [0.0; ROWS]);
-        let mut memory = Memory {
-            q,
-            k,
-            v,
-            scores,
-            sums,
-        };
+        let mut memory = split_memory(memory, keys.width, values.width);
         dispatch(
             cpu.live(),
             Block {
+                live: cpu.live(),
                 queries,
                 rows: rows.clone(),
                 keys,
@@ -319,7 +380,8 @@ impl<'a> Plan<'a> {
             let mut total = 0.0;
             for part in parts.chunks_exact(size) {
                 let (its_max, its_total) = ends(part);
-                if its_max == f32::NEG_INFINITY {
+                // A part whose scores are all NaN has no maximum, but a total.
+                if its_max == f32::NEG_INFINITY && its_total == 0.0 {
                     continue;
                 }
                 let weight = (its_max - max).exp();

@@ -76,7 +76,7 @@ impl Causal {
                 capacity: t,
                 width,
             };
-            let mut buffer = CacheBuffer::new(CacheType::F32, x.len());
+            let mut buffer = CacheBuffer::new(CacheType::F32, &shape)?;
             append(&shape, buffer.data_mut(), 0, x).map(|()| buffer)
         };
         let (k, v) = (side(k, d)?, side(v, dv)?);

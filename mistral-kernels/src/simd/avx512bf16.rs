@@ -100,6 +100,12 @@ impl Simd for Pairs {
     }
 
     #[inline(always)]
+    unsafe fn load_i8(self, p: *const i8) -> __m512 {
+        // SAFETY: the caller's promise is the same.
+        unsafe { self.0.load_i8(p) }
+    }
+
+    #[inline(always)]
     unsafe fn store(self, p: *mut f32, v: __m512) {
         // SAFETY: the caller's promise is the same.
         unsafe { self.0.store(p, v) }

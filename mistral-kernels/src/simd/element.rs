@@ -4,7 +4,7 @@ use half::{bf16, f16};
 
 use super::Simd;
 
-/// A stored float.
+/// A stored number.
 pub(crate) trait Element: Copy + Send + Sync + 'static {
     /// # Safety
     /// `p` is valid for reading `LANES` elements, at any alignment of the vector.
@@ -48,5 +48,18 @@ impl Element for bf16 {
     #[inline(always)]
     fn widen(self) -> f32 {
         self.to_f32()
+    }
+}
+
+impl Element for i8 {
+    #[inline(always)]
+    unsafe fn load<S: Simd>(s: S, p: *const Self) -> S::F {
+        // SAFETY: the caller's promise is the same.
+        unsafe { s.load_i8(p) }
+    }
+
+    #[inline(always)]
+    fn widen(self) -> f32 {
+        self.into()
     }
 }

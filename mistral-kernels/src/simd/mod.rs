@@ -88,6 +88,9 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     /// # Safety
     /// As [`Simd::load`].
     unsafe fn load_f16(self, p: *const half::f16) -> Self::F;
+    /// # Safety
+    /// As [`Simd::load`].
+    unsafe fn load_i8(self, p: *const i8) -> Self::F;
     /// Twice `LANES` elements rounded to bf16, two in a lane.
     ///
     /// # Safety

@@ -126,6 +126,12 @@ impl Simd for Portable {
     }
 
     #[inline(always)]
+    unsafe fn load_i8(self, p: *const i8) -> [f32; N] {
+        // SAFETY: as above.
+        unsafe { p.cast::<[i8; N]>().read() }.map(f32::from)
+    }
+
+    #[inline(always)]
     unsafe fn store(self, p: *mut f32, v: [f32; N]) {
         // SAFETY: valid for `N` elements by the caller's promise.
         unsafe { p.cast::<[f32; N]>().write_unaligned(v) }

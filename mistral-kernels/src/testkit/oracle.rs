@@ -138,6 +138,22 @@ pub fn attention(
     out
 }
 
+/// A row as a cache of [`CacheType::Q8`](crate::CacheType) holds it: blocks of 32 in multiples of a
+/// 127th of the largest magnitude, which is rounded up to bf16.
+#[must_use]
+pub fn round_q8(row: &[f32]) -> Vec<f32> {
+    let round = |block: &[f32]| -> Vec<f32> {
+        let most = block.iter().fold(0.0f32, |m, v| m.max(v.abs()));
+        let step = f32::from_bits((((most / 127.0).to_bits() + 0xffff) >> 16) << 16);
+        let nearest = |v: &f32| (v * (1.0 / step)).round_ties_even() * step;
+        block
+            .iter()
+            .map(|v| if step == 0.0 { 0.0 } else { nearest(v) })
+            .collect()
+    };
+    row.chunks(32).flat_map(round).collect()
+}
+
 /// The chosen experts of one token and their weights, heaviest first.
 #[must_use]
 pub fn route(router: &Router, logits: &[f32], bias: Option<&[f32]>) -> Vec<(usize, f64)> {

@@ -1,11 +1,10 @@
 use mistral_kernels::testkit::values::uniform;
 use mistral_kernels::testkit::{cpus, oracle, worst};
 use mistral_kernels::{
-    Attention, AttentionScratch, CacheBuffer, CacheShape, CacheType, Cpu, IndexScratch, Indexer,
-    KernelError, KvCache, Selected, append, attention, attention_selected, index_topk,
+    Attention, AttentionScratch, CacheBuffer, CacheData, CacheShape, CacheType, Cpu, IndexScratch,
+    Indexer, Isa, KernelError, KvCache, Selected, append, attention, attention_selected,
+    index_topk,
 };
-
-const TYPES: [CacheType; 3] = [CacheType::F32, CacheType::F16, CacheType::Bf16];
 
 #[derive(Clone, Copy)]
 struct Case {
@@ -92,12 +91,23 @@ struct Filled {
     values: Vec<f32>,
 }
 
-fn round(kind: CacheType, v: f32) -> f32 {
+/// Numbers of rows as a cache gives them back.
+fn round(kind: CacheType, x: &[f32], width: usize) -> Vec<f32> {
+    let each = |round: &dyn Fn(f32) -> f32| x.iter().map(|&v| round(v)).collect();
     match kind {
-        CacheType::F16 => half::f16::from_f32(v).to_f32(),
-        CacheType::Bf16 => half::bf16::from_f32(v).to_f32(),
-        _ => v,
+        CacheType::F16 => each(&|v| half::f16::from_f32(v).to_f32()),
+        CacheType::Bf16 => each(&|v| half::bf16::from_f32(v).to_f32()),
+        CacheType::Q8 => x.chunks(width).flat_map(oracle::round_q8).collect(),
+        _ => x.to_vec(),
     }
+}
+
+/// Queries as they are multiplied with keys: in bytes where few meet keys in bytes.
+fn rounded_queries(cpu: &Cpu, kind: CacheType, q: &[f32], few: bool, d: usize) -> Vec<f32> {
+    if few && kind == CacheType::Q8 && cpu.isa() >= Isa::Avx512Vnni {
+        return round(kind, q, d);
+    }
+    q.to_vec()
 }
 
 fn fill(c: &Case, kind: CacheType) -> Filled {
@@ -105,13 +115,13 @@ fn fill(c: &Case, kind: CacheType) -> Filled {
     let capacity = c.window.map_or(total, |w| (w + c.t - 1).min(total)) + c.spare;
     let keys = uniform(11, total * c.kv_heads * c.d, 2.0);
     let values = uniform(12, total * c.kv_heads * c.dv, 1.0);
-    let mut k = CacheBuffer::new(kind, c.kv_heads * capacity * c.d);
-    let mut v = CacheBuffer::new(kind, c.kv_heads * capacity * c.dv);
     let shape = |width| CacheShape {
         heads: c.kv_heads,
         capacity,
         width,
     };
+    let mut k = CacheBuffer::new(kind, &shape(c.d)).expect("a small cache");
+    let mut v = CacheBuffer::new(kind, &shape(c.dv)).expect("a small cache");
     // In pieces, as prefill and decode write them.
     let mut at = 0;
     while at < total {
@@ -127,13 +137,12 @@ fn fill(c: &Case, kind: CacheType) -> Filled {
         .expect("fits");
         at += n;
     }
-    let rounded = |x: Vec<f32>| x.into_iter().map(|v| round(kind, v)).collect();
     Filled {
         k,
         v,
         capacity,
-        keys: rounded(keys),
-        values: rounded(values),
+        keys: round(kind, &keys, c.d),
+        values: round(kind, &values, c.dv),
     }
 }
 
@@ -168,8 +177,10 @@ fn attention_equals_the_definition() {
         };
         let cache = cache(c, &f);
         let q = uniform(13, c.t * c.heads * c.d, 2.0);
-        let expected = expected(c, &what, &q, &f, None);
+        let few = c.t * c.heads / c.kv_heads <= 6;
         for cpu in cpus() {
+            let seen = rounded_queries(&cpu, kind, &q, few, c.d);
+            let expected = expected(c, &what, &seen, &f, None);
             let mut out = vec![f32::NAN; c.t * c.heads * c.dv];
             let mut scratch = AttentionScratch::new(cpu.threads(), c.d, c.dv);
             attention(&cpu, &what, &q, c.past, &cache, &mut out, &mut scratch).expect("fits");
@@ -185,7 +196,7 @@ fn attention_equals_the_definition() {
 
 fn each_case(run: impl Fn(usize, &Case, CacheType)) {
     for (n, c) in CASES.iter().enumerate() {
-        for kind in TYPES {
+        for kind in CacheType::ALL {
             run(n, c, kind);
         }
     }
@@ -199,6 +210,74 @@ fn cache<'a>(c: &Case, f: &'a Filled) -> KvCache<'a> {
         f.v.data(),
     )
     .expect("the lengths fit")
+}
+
+#[test]
+fn bytes_of_queries_and_keys_move_little() {
+    let c = case(8, 2, 128, 1, 700);
+    let f = fill(&c, CacheType::F32);
+    let rounded = fill(&c, CacheType::Q8);
+    let what = Attention {
+        n_heads: c.heads,
+        scale: 1.0 / (c.d as f32).sqrt(),
+        window: None,
+    };
+    let q = uniform(13, c.heads * c.d, 2.0);
+    let expected = expected(&c, &what, &q, &f, None);
+    for cpu in cpus() {
+        let mut out = vec![f32::NAN; c.heads * c.dv];
+        let mut scratch = AttentionScratch::new(cpu.threads(), c.d, c.dv);
+        let cache = cache(&c, &rounded);
+        attention(&cpu, &what, &q, c.past, &cache, &mut out, &mut scratch).expect("fits");
+        // Values reach 1 and are off by up to 1/254.
+        let far = worst(&out, &expected, None);
+        assert!(far < 2e-3, "{}: {far:e}", cpu.isa());
+    }
+}
+
+#[test]
+fn what_is_not_finite_is_never_hidden() {
+    for kind in CacheType::ALL {
+        for (heads, t) in [(2, 1), (2, 9)] {
+            for (side, bad) in [
+                (0, f32::NAN),
+                (1, f32::NAN),
+                (1, f32::INFINITY),
+                (2, f32::NAN),
+            ] {
+                let (d, past) = (64, 300);
+                let shape = CacheShape {
+                    heads: 1,
+                    capacity: past + t,
+                    width: d,
+                };
+                let mut k = CacheBuffer::new(kind, &shape).expect("a small cache");
+                let mut v = CacheBuffer::new(kind, &shape).expect("a small cache");
+                let mut x = [1, 2, 3].map(|seed| uniform(seed, (past + t) * heads * d, 1.0));
+                x[side][5 * d + 7] = bad;
+                append(&shape, k.data_mut(), 0, &x[1][..(past + t) * d]).expect("fits");
+                append(&shape, v.data_mut(), 0, &x[2][..(past + t) * d]).expect("fits");
+                let cache = KvCache::new((1, past + t), (d, d), k.data(), v.data()).expect("fits");
+                let what = Attention {
+                    n_heads: heads,
+                    scale: 1.0,
+                    window: None,
+                };
+                // Make sure that the infinite key's score isn't minus infinity for all queries.
+                let q = &mut x[0][..t * heads * d];
+                if side == 0 {
+                    q[7] = bad;
+                }
+                for cpu in cpus() {
+                    let mut out = vec![0.0; t * heads * d];
+                    let mut scratch = AttentionScratch::new(cpu.threads(), d, d);
+                    attention(&cpu, &what, q, past, &cache, &mut out, &mut scratch).expect("fits");
+                    let seen = out.iter().any(|v| !v.is_finite());
+                    assert!(seen, "{} {kind:?} t {t}, side {side} {bad}", cpu.isa());
+                }
+            }
+        }
+    }
 }
 
 #[test]
@@ -249,8 +328,10 @@ fn attention_to_selected_positions_equals_the_definition() {
         let cache = cache(c, &f);
         let q = uniform(14, c.t * c.heads * c.d, 1.0);
         let chosen = some_positions(c);
-        let expected = expected(c, &what, &q, &f, Some(&chosen));
+        let few = c.heads / c.kv_heads <= 6;
         for cpu in cpus() {
+            let seen = rounded_queries(&cpu, kind, &q, few, c.d);
+            let expected = expected(c, &what, &seen, &f, Some(&chosen));
             let mut out = vec![f32::NAN; c.t * c.heads * c.dv];
             let mut scratch = AttentionScratch::new(cpu.threads(), c.d, c.dv);
             attention_selected(
@@ -274,7 +355,7 @@ fn attention_to_selected_positions_equals_the_definition() {
 fn an_empty_selection_yields_zeros_and_a_wrong_one_is_refused() {
     let cpu = Cpu::new(1);
     let data = [1.0f32; 8];
-    let cache = KvCache::latent(4, 2, 2, mistral_kernels::CacheData::F32(&data)).expect("fits");
+    let cache = KvCache::latent(4, 2, 2, CacheData::F32(&data)).expect("fits");
     let what = Attention {
         n_heads: 1,
         scale: 1.0,
@@ -381,26 +462,42 @@ fn one_pass_equals_prefill_then_decode() {
 
 #[test]
 fn a_latent_cache_reads_values_from_its_keys() {
-    let (heads, d, dv, total) = (6, 40, 32, 90);
-    for cpu in cpus() {
-        for t in [1, 25] {
+    for (heads, d, dv, total) in [(6, 40, 32, 90), (3, 576, 512, 70), (16, 75, 42, 90)] {
+        for (kind, t) in CacheType::ALL.into_iter().flat_map(|k| [(k, 1), (k, 25)]) {
+            let shape = CacheShape {
+                heads: 1,
+                capacity: total,
+                width: d,
+            };
             let latents = uniform(1, total * d, 1.0);
-            let cache = KvCache::latent(total, d, dv, mistral_kernels::CacheData::F32(&latents))
-                .expect("fits");
+            let mut rows = CacheBuffer::new(kind, &shape).expect("a small cache");
+            append(&shape, rows.data_mut(), 0, &latents).expect("fits");
+            let cache = KvCache::latent(total, d, dv, rows.data()).expect("fits");
+            let latents = round(kind, &latents, d);
             let what = Attention {
                 n_heads: heads,
-                scale: 0.5,
+                scale: 2.0 / (d as f32).sqrt(),
                 window: None,
             };
             let q = uniform(2, t * heads * d, 1.0);
-            let mut out = vec![0.0; t * heads * dv];
-            let mut scratch = AttentionScratch::new(cpu.threads(), d, dv);
-            attention(&cpu, &what, &q, total - t, &cache, &mut out, &mut scratch).expect("fits");
-            let at = |_, p, j| latents[p * d + j];
-            let expected =
-                oracle::attention(&what, &q, (total - t, 1), (d, &at), (dv, &at), &|_, _| true);
-            let far = worst(&out, &expected, None);
-            assert!(far < 4e-6, "{}: {far:e}", cpu.isa());
+            for cpu in cpus() {
+                let seen = rounded_queries(&cpu, kind, &q, t * heads <= 6, d);
+                let mut out = vec![0.0; t * heads * dv];
+                let mut scratch = AttentionScratch::new(cpu.threads(), d, dv);
+                attention(&cpu, &what, &q, total - t, &cache, &mut out, &mut scratch)
+                    .expect("fits");
+                let at = |_, p, j| latents[p * d + j];
+                let expected = oracle::attention(
+                    &what,
+                    &seen,
+                    (total - t, 1),
+                    (d, &at),
+                    (dv, &at),
+                    &|_, _| true,
+                );
+                let far = worst(&out, &expected, None);
+                assert!(far < 4e-6, "{} {kind:?} d {d}: {far:e}", cpu.isa());
+            }
         }
     }
 }
@@ -409,7 +506,7 @@ fn a_latent_cache_reads_values_from_its_keys() {
 fn shapes_that_do_not_fit_are_refused() {
     let cpu = Cpu::new(1);
     let data = [0.0f32; 16];
-    let buffer = mistral_kernels::CacheData::F32(&data);
+    let buffer = CacheData::F32(&data);
     let cache = KvCache::new((2, 4), (2, 2), buffer, buffer).expect("fits");
     let mut scratch = AttentionScratch::new(1, 2, 2);
     let mut run = |heads, window, t: usize, first| {
@@ -454,34 +551,25 @@ fn shapes_that_do_not_fit_are_refused() {
         })
     ));
     assert!(KvCache::new((2, 4), (2, 3), buffer, buffer).is_err());
-    assert!(
-        KvCache::new(
-            (0, 4),
-            (2, 3),
-            mistral_kernels::CacheData::F32(&[]),
-            mistral_kernels::CacheData::F32(&[])
-        )
-        .is_err()
-    );
+    assert!(KvCache::new((0, 4), (2, 3), CacheData::F32(&[]), CacheData::F32(&[])).is_err());
     assert!(KvCache::latent(8, 2, 3, buffer).is_err());
     let shape = CacheShape {
         heads: 2,
         capacity: 4,
         width: 2,
     };
-    let mut own = CacheBuffer::new(CacheType::F32, 16);
+    let mut own = CacheBuffer::new(CacheType::F32, &shape).expect("a small cache");
     assert!(append(&shape, own.data_mut(), 0, &[0.0; 3]).is_err());
     assert!(append(&shape, own.data_mut(), 0, &[0.0; 20]).is_err());
     assert!(append(&shape, own.data_mut(), usize::MAX, &[0.0; 4]).is_err());
-    assert!(
-        append(
-            &shape,
-            CacheBuffer::new(CacheType::F32, 15).data_mut(),
-            0,
-            &[0.0; 4]
-        )
-        .is_err()
-    );
+    let mut short = [0.0; 15];
+    let short = mistral_kernels::CacheDataMut::F32(&mut short);
+    assert!(append(&shape, short, 0, &[0.0; 4]).is_err());
+    let endless = CacheShape {
+        capacity: usize::MAX,
+        ..shape
+    };
+    assert!(CacheBuffer::new(CacheType::Q8, &endless).is_err());
 }
 
 #[test]
@@ -499,7 +587,7 @@ fn the_index_chooses_what_the_definition_chooses() {
             };
             let mut chosen = Selected::new(t, topk);
             let mut scratch = IndexScratch::new(cpu.threads(), total);
-            let data = mistral_kernels::CacheData::F32(&keys);
+            let data = CacheData::F32(&keys);
             index_topk(
                 &cpu,
                 &indexer,
@@ -537,7 +625,7 @@ fn equal_index_scores_keep_the_lower_positions() {
     };
     let mut chosen = Selected::default();
     let mut scratch = IndexScratch::new(1, 10);
-    let data = mistral_kernels::CacheData::F32(&keys);
+    let data = CacheData::F32(&keys);
     index_topk(
         &cpu,
         &indexer,
