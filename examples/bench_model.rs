@@ -8,7 +8,9 @@ use mistral_examples::{
     BenchLine, Options, Outcome, UsageError, cache_type, machine, peak_rss_bytes,
     plain_read_bytes_per_s, print_line, run, today,
 };
-use mistral_infer::{Isa, LoadOptions, MeasureOptions, Model, Provenance, measure};
+use mistral_infer::{
+    Isa, LoadOptions, MeasureOptions, Model, Provenance, first_token_ms, measure, memory,
+};
 
 const USAGE: &str = "MODEL [--prompt N] [--gen N] [--depth N] [--batch N] [--threads N] [--repeat N] \
                      [--isa NAME] [--cache f32|f16|bf16|q8]";
@@ -19,6 +21,9 @@ const OPTIONS: Options<'static> = Options {
     switches: &[],
     max_positional: 1,
 };
+
+/// Beside longer prompts, what the first one meets for the first time is nothing.
+const LONGEST_FIRST_PROMPT: usize = 64;
 
 fn main() -> ExitCode {
     run(USAGE, &OPTIONS, |arguments| {
@@ -41,14 +46,20 @@ fn main() -> ExitCode {
             let unknown = || UsageError(format!("--isa {name} isn't an instruction set"));
             load.isa = Some(Isa::from_name(name).ok_or_else(unknown)?);
         }
+        eprintln!("{}", memory(path, &load, &options.session_limits())?);
         let start = Instant::now();
         let model = Model::load(Path::new(path), &load)?;
+        let load_ms = start.elapsed().as_secs_f64() * 1e3;
+        let first_ttft_ms = match options.prompt {
+            ..=LONGEST_FIRST_PROMPT => first_token_ms(&model, &options)?,
+            _ => 0.0,
+        };
         let provenance = Provenance {
             command: std::env::args().collect::<Vec<_>>().join(" "),
             date: today(),
             device: machine(),
             model: path.to_owned(),
-            load_ms: Some(start.elapsed().as_secs_f64() * 1e3),
+            load_ms: Some(load_ms),
             peak_rss_bytes: || Some(peak_rss_bytes()),
         };
         eprintln!(
@@ -64,7 +75,12 @@ fn main() -> ExitCode {
             prefill_tokens_per_s: report.prefill_tokens_per_s.unwrap_or(0.0),
             decode_tokens_per_s: report.decode_tokens_per_s.unwrap_or(0.0),
             ttft_ms: report.ttft_ms.unwrap_or(0.0),
-            load_ms: report.load_ms.unwrap_or(0.0),
+            first_ttft_ms,
+            load_ms,
+            load_and_ttft_ms: match first_ttft_ms {
+                0.0 => 0.0,
+                first => load_ms + first,
+            },
             peak_rss_bytes: report.peak_rss_bytes.unwrap_or(0),
             weight_bytes: report.weight_bytes.unwrap_or(0),
             read_bytes_per_s: report.read_bytes_per_s.unwrap_or(0.0),

@@ -8,11 +8,11 @@ use std::time::Instant;
 use mistral_examples::{Options, Outcome, UsageError, cache_type, run};
 use mistral_infer::{
     GenerateOptions, InferError, LoadOptions, Model, Prefix, PromptLookup, Sampling, Session,
-    SessionLimits, Speculation,
+    SessionLimits, Speculation, memory,
 };
 
 const USAGE: &str = "MODEL --prompt TEXT [--max-tokens N] [--temperature T] [--seed S] \
-    [--lookup N] [--prompt-cache FILE] [--cache f32|f16|bf16|q8]";
+    [--lookup N] [--prompt-cache FILE] [--cache f32|f16|bf16|q8] [--max-bytes N]";
 const OPTIONS: Options<'static> = Options {
     valued: &[
         "prompt",
@@ -22,6 +22,7 @@ const OPTIONS: Options<'static> = Options {
         "lookup",
         "prompt-cache",
         "cache",
+        "max-bytes",
     ],
     switches: &[],
     max_positional: 1,
@@ -42,14 +43,19 @@ fn main() -> ExitCode {
             speculation: lookup(arguments.value("lookup", 0)?),
             ..GenerateOptions::default()
         };
-        let model = Model::load(Path::new(path), &LoadOptions::default())?;
-        let tokenizer = model.need_tokenizer()?;
-        let ids = tokenizer.encode_with(prompt, tokenizer.affixes())?;
-        let mut session = model.session(SessionLimits {
+        let limits = SessionLimits {
             max_logits: 16,
             cache: cache_type(arguments)?,
             ..SessionLimits::default()
-        })?;
+        };
+        let plan = memory(path, &LoadOptions::default(), &limits)?;
+        // Without a bound the system decides.
+        let plan = plan.within(arguments.value("max-bytes", u64::MAX)?)?;
+        eprintln!("{plan}");
+        let model = Model::load(Path::new(path), &LoadOptions::default())?;
+        let tokenizer = model.need_tokenizer()?;
+        let ids = tokenizer.encode_with(prompt, tokenizer.affixes())?;
+        let mut session = model.session(limits)?;
         let start = Instant::now();
         let cache = arguments.text("prompt-cache").map(Path::new);
         let kept = match cache {

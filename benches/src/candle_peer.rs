@@ -91,6 +91,8 @@ fn measure(arguments: &Arguments) -> Result<Outcome, Box<dyn Error>> {
         prefill_tokens_per_s: prompt as f64 / prefill_s,
         decode_tokens_per_s,
         ttft_ms: prefill_s * 1e3,
+        first_ttft_ms: 0.0,
+        load_and_ttft_ms: 0.0,
         load_ms,
         peak_rss_bytes: peak_rss_bytes(),
         weight_bytes,

@@ -14,8 +14,15 @@ pub struct BenchLine {
     pub decode_tokens_per_s: f64,
     /// Milliseconds from the prompt to the first token.
     pub ttft_ms: f64,
+    /// The same for the first prompt after loading, its session made on the way: pages of weights
+    /// and buffers are met for the first time. 0 where not measured: for more than 64 tokens.
+    #[serde(default)]
+    pub first_ttft_ms: f64,
     /// Milliseconds from the path to a model that is ready.
     pub load_ms: f64,
+    /// From the path to the first token: loading and the first prompt. 0 where not measured.
+    #[serde(default)]
+    pub load_and_ttft_ms: f64,
     /// The largest resident set of the process.
     pub peak_rss_bytes: u64,
     /// Bytes of all weights as stored.

@@ -210,6 +210,14 @@ pub enum InferError {
         /// Size of all of them together.
         bytes: usize,
     },
+    /// A model and a session take more than the bound given.
+    #[error("{needed} bytes of memory are needed, expected at most {max_bytes}")]
+    MemoryBound {
+        /// Bytes of weights and session together.
+        needed: u64,
+        /// The bound.
+        max_bytes: u64,
+    },
     /// A prefix can't be taken, put in or read.
     #[error("prefix")]
     Prefix(#[from] crate::prefix::PrefixError),

@@ -41,6 +41,22 @@ impl Default for MeasureOptions {
     }
 }
 
+impl MeasureOptions {
+    /// Limits of the session that is measured: as long as what is run in it.
+    #[must_use]
+    pub fn session_limits(&self) -> SessionLimits {
+        let length = [self.prompt, self.generate, self.depth, 1]
+            .iter()
+            .try_fold(0usize, |sum, n| sum.checked_add(*n));
+        SessionLimits {
+            max_seq_len: Some(length.unwrap_or(usize::MAX)),
+            max_sequences: self.batch,
+            cache: self.cache,
+            ..SessionLimits::default()
+        }
+    }
+}
+
 /// Where a measurement comes from: what the caller knows and the clock doesn't.
 #[derive(Debug, Clone)]
 pub struct Provenance {
@@ -89,16 +105,7 @@ pub fn measure(
             });
         }
     }
-    let length = [options.prompt, options.generate, options.depth, 1]
-        .iter()
-        .try_fold(0usize, |sum, n| sum.checked_add(*n))
-        .unwrap_or(usize::MAX);
-    let mut session = model.session(SessionLimits {
-        max_seq_len: Some(length),
-        max_sequences: options.batch,
-        cache: options.cache,
-        ..SessionLimits::default()
-    })?;
+    let mut session = model.session(options.session_limits())?;
     // What is slow only once, pages of the files above all, a few tokens meet as well as many.
     let warm_up = MeasureOptions {
         prompt: options.prompt.min(64),
@@ -113,6 +120,20 @@ pub fn measure(
         timings.push(one(&mut session, options)?);
     }
     Ok(report(model, options, provenance, &timings))
+}
+
+/// Milliseconds from making a session to the first token of a prompt. Right after loading that is
+/// what the first request of a process waits for beside the loading.
+///
+/// # Errors
+/// As [`measure`].
+pub fn first_token_ms(model: &Model, options: &MeasureOptions) -> Result<f64, InferError> {
+    let start = Instant::now();
+    let mut session = model.session(options.session_limits())?;
+    let prompt = made_up_tokens(model.spec().vocab_size, options.prompt, 2);
+    let logits = session.prefill(0, &prompt)?;
+    Sampler::new(Sampling::default(), 0)?.sample(logits, &[])?;
+    Ok(start.elapsed().as_secs_f64() * 1e3)
 }
 
 fn one(session: &mut Session<'_>, options: &MeasureOptions) -> Result<Timing, InferError> {

@@ -13,7 +13,7 @@ use crate::gguf::{self, Gguf};
 use crate::prefix::Fingerprint;
 use crate::session::Session;
 use crate::tokenizer::{Tokenizer, TokenizerError, TokenizerVersion};
-use crate::weights::{Checkpoint, WeightStorage};
+use crate::weights::{Checkpoint, Footprint, WeightStorage};
 
 /// Configs of released models are below 100 kB.
 const MAX_CONFIG_BYTES: u64 = 16 << 20;
@@ -57,6 +57,7 @@ pub struct Model {
     format: Format,
     precision: Option<Precision>,
     weight_bytes: usize,
+    footprint: Footprint,
     tokenizer: Option<Tokenizer>,
     cpu: Cpu,
     fingerprint: OnceLock<Fingerprint>,
@@ -114,6 +115,7 @@ impl Model {
             format: weights.embedding.format(),
             precision: checkpoint.precision(),
             weight_bytes: checkpoint.bytes(),
+            footprint: checkpoint.footprint(&spec, checkpoint.storage())?,
             weights,
             spec,
             tokenizer,
@@ -185,17 +187,39 @@ impl Model {
     /// [`InferError::Limit`] when a limit is zero or beyond the model's context,
     /// [`InferError::OutOfMemory`] when the buffers can't be had.
     pub fn session(&self, limits: SessionLimits) -> Result<Session<'_>, InferError> {
-        // Blocks hold less than f16 does, so that it loses nothing beside them.
-        let cache = match self.format {
-            Format::F32 => CacheType::F32,
-            Format::Bf16 => CacheType::Bf16,
-            _ => CacheType::F16,
-        };
-        Session::new(self, &limits, cache)
+        Session::new(self, &limits, default_cache(self.format))
+    }
+
+    pub(crate) fn footprint(&self) -> Footprint {
+        self.footprint
     }
 
     pub(crate) fn weights(&self) -> &DecoderWeights {
         &self.weights
+    }
+}
+
+/// The cache type that follows the weights' format.
+pub(crate) fn default_cache(weights: Format) -> CacheType {
+    match weights {
+        Format::F32 => CacheType::F32,
+        Format::Bf16 => CacheType::Bf16,
+        // Blocks hold less than f16 does, so that it loses nothing beside them.
+        _ => CacheType::F16,
+    }
+}
+
+/// Opens the files of a model but for its tokenizer.
+pub(crate) fn open_weights(
+    path: &Path,
+    storage: WeightStorage,
+) -> Result<(ModelSpec, Checkpoint), InferError> {
+    match gguf::model_file(path)? {
+        Some(file) => {
+            let gguf = Gguf::open(&file, storage)?;
+            Ok((gguf.spec()?, Checkpoint::from_gguf(&gguf)?))
+        }
+        None => Ok((read_spec(path)?, Checkpoint::open(path, storage)?)),
     }
 }
 

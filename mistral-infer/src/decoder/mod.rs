@@ -4,6 +4,7 @@
 //! types. A pass takes runs of tokens, one a sequence, and computes all linear operations over all
 //! of them together; attention goes sequence by sequence.
 
+mod bytes;
 mod feed_forward;
 mod fingerprint;
 mod gqa;
@@ -19,6 +20,7 @@ use mistral_kernels::{Cpu, KernelError, WeightData, add_rms_norm, linear, rms_no
 
 use crate::error::InferError;
 
+pub(crate) use bytes::SessionBytes;
 pub use observe::{NoObserver, Observer, Point};
 pub(crate) use rows::rows_bytes;
 pub use state::SessionLimits;

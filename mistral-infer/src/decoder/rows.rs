@@ -3,7 +3,7 @@
 use mistral_core::model::{AttentionKind, Indexer, ModelSpec};
 use mistral_kernels::{CacheBuffer, CacheShape, CacheType};
 
-use super::state::{LayerCache, SequenceState, State};
+use super::state::{LayerCache, SequenceState, Sizes, State, capacity};
 use crate::error::InferError;
 use crate::prefix::PrefixError;
 
@@ -75,6 +75,13 @@ impl Part {
     /// Bytes of the rows of `len` tokens.
     fn bytes(&self, len: usize) -> Option<usize> {
         (len - self.first(len))
+            .checked_mul(self.heads)?
+            .checked_mul(self.kind.row_bytes(self.width))
+    }
+
+    /// Bytes of the buffer of a session of these sizes.
+    pub(super) fn capacity_bytes(&self, sizes: &Sizes) -> Option<usize> {
+        capacity(self.window, sizes)
             .checked_mul(self.heads)?
             .checked_mul(self.kind.row_bytes(self.width))
     }

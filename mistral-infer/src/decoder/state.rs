@@ -6,6 +6,7 @@ use mistral_kernels::{
     KernelError, Latent, LinearScratch, MlaScratch, RopeAngles, Routing, Selected,
 };
 
+use super::bytes::SessionBytes;
 use crate::error::InferError;
 
 /// How much a session holds at once.
@@ -85,7 +86,7 @@ impl Sizes {
 }
 
 /// Widths that buffers are sized by.
-struct Widths {
+pub(super) struct Widths {
     query: usize,
     key: usize,
     value_out: usize,
@@ -96,11 +97,11 @@ struct Widths {
     indexer_query: usize,
     indexer_key: usize,
     indexer_heads: usize,
-    widest: usize,
+    pub(super) widest: usize,
 }
 
 impl Widths {
-    fn new(spec: &ModelSpec) -> Widths {
+    pub(super) fn new(spec: &ModelSpec) -> Widths {
         let heads = spec.n_heads;
         let mut w = Widths {
             query: heads * spec.head_dim(),
@@ -139,7 +140,7 @@ impl Widths {
     }
 
     /// Floats of working memory a token.
-    fn floats(&self, spec: &ModelSpec) -> usize {
+    pub(super) fn floats(&self, spec: &ModelSpec) -> usize {
         let experts = spec.moe.as_ref().map_or(0, |m| m.num_experts);
         3 * spec.dim
             + self.query
@@ -239,7 +240,8 @@ pub(crate) struct State {
 impl State {
     pub(crate) fn new(spec: &ModelSpec, sizes: Sizes, threads: usize) -> Result<State, InferError> {
         let widths = Widths::new(spec);
-        let bytes = total_bytes(spec, &widths, &sizes, threads)
+        let bytes = SessionBytes::new(spec, &sizes, threads)
+            .and_then(|bytes| bytes.total())
             .ok_or(InferError::OutOfMemory { bytes: usize::MAX })?;
         // A probe: the allocator answers for the whole size before any part is taken.
         Vec::<u8>::new()
@@ -312,7 +314,7 @@ impl SequenceState {
 }
 
 /// Positions that a layer's ring holds: a window and the tokens of one pass.
-fn capacity(window: Option<usize>, sizes: &Sizes) -> usize {
+pub(super) fn capacity(window: Option<usize>, sizes: &Sizes) -> usize {
     match window {
         Some(window) => sizes.seq_len.min(window.saturating_add(sizes.tokens)),
         None => sizes.seq_len,
@@ -331,53 +333,9 @@ pub(crate) fn latent_shape(m: &MlaSpec, n_heads: usize, rope: bool) -> Latent {
     }
 }
 
-/// What a session takes, but for what doesn't grow with its limits.
-fn total_bytes(spec: &ModelSpec, widths: &Widths, sizes: &Sizes, threads: usize) -> Option<usize> {
-    let mut cache = 0usize;
-    for (i, layer) in spec.layers.iter().enumerate() {
-        let row = match &spec.attention {
-            _ if layer.kv_source != i => 0,
-            AttentionKind::Gqa(g) => {
-                let head = sizes.cache.row_bytes(g.head_dim);
-                head.checked_mul(g.n_kv_heads)?.checked_mul(2)?
-            }
-            AttentionKind::Mla(m) => {
-                let width = m.kv_lora_rank + m.split(layer.rope).1;
-                sizes.cache.row_bytes(width)
-            }
-        };
-        let positions = capacity(layer.window, sizes);
-        let size = row.checked_mul(positions)?;
-        let keys = match layer.indexer {
-            Indexer::Full => widths
-                .indexer_key
-                .checked_mul(sizes.seq_len)?
-                .checked_mul(4)?,
-            Indexer::None | Indexer::Shared => 0,
-        };
-        cache = cache.checked_add(size)?.checked_add(keys)?;
-    }
-    let mut floats = widths.floats(spec).checked_mul(sizes.tokens)?;
-    if let Some(indexer) = &spec.indexer {
-        let chosen = indexer.topk.min(sizes.seq_len).checked_mul(sizes.tokens)?;
-        let chosen = chosen.checked_mul(sizes.sequences)?;
-        let scores = sizes.seq_len.checked_mul(2)?.checked_mul(threads)?;
-        floats = floats.checked_add(chosen)?.checked_add(scores)?;
-    }
-    if let Some(moe) = &spec.moe {
-        // Outputs and inner values, and once more the wider of both where they are packed.
-        let row = 3usize.checked_mul(spec.dim.checked_add(moe.expert_hidden_dim)?)?;
-        let rows = sizes.tokens.checked_mul(moe.num_experts_per_tok)?;
-        floats = floats.checked_add(row.checked_mul(rows)?)?;
-    }
-    let logits = sizes
-        .logits
-        .checked_mul(spec.vocab_size.checked_add(spec.dim)?)?;
-    let cache = cache.checked_mul(sizes.sequences)?;
-    floats
-        .checked_add(logits)?
-        .checked_mul(4)?
-        .checked_add(cache)
+/// Token ids that a sequence has room for from the start.
+pub(super) fn position_ids(sizes: &Sizes) -> usize {
+    sizes.seq_len.min(1 << 16)
 }
 
 fn sequence(spec: &ModelSpec, sizes: &Sizes) -> Result<SequenceState, KernelError> {
@@ -427,7 +385,7 @@ fn sequence(spec: &ModelSpec, sizes: &Sizes) -> Result<SequenceState, KernelErro
             .map(cache)
             .collect::<Result<_, KernelError>>()?,
         indexer_keys: layers.map(keys).collect::<Result<_, _>>()?,
-        tokens: Vec::with_capacity(sizes.seq_len.min(1 << 16)),
+        tokens: Vec::with_capacity(position_ids(sizes)),
         written: 0,
         restored: 0,
         selected: Selected::new(sizes.tokens, topk),

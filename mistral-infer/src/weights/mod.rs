@@ -7,6 +7,7 @@
 
 mod file;
 mod find;
+mod footprint;
 mod gguf_names;
 mod latent;
 mod names;
@@ -26,6 +27,7 @@ use file::{Entry, WeightFile};
 use names::{Candidate, Naming, Part};
 
 pub(crate) use file::Bytes;
+pub(crate) use footprint::Footprint;
 pub(crate) use gguf_names::place as ggml_place;
 pub use tensor::Tensor;
 
@@ -169,6 +171,22 @@ impl Checkpoint {
 
     /// The tensor at a place, if the files have that place.
     fn stored(&self, place: &Candidate, shape: &[usize]) -> Result<Option<Tensor>, InferError> {
+        let Some(found) = self.place(place, shape)? else {
+            return Ok(None);
+        };
+        let wrong = || InferError::TensorShape {
+            name: place.name.clone(),
+            expected: shape.to_vec(),
+            found: found.entry.shape.clone(),
+        };
+        let tensor = Tensor::from_file(&found.file.bytes, found.range, found.format, shape);
+        let tensor = tensor.ok_or_else(wrong)?;
+        self.used.borrow_mut().insert(place.name.clone());
+        Ok(Some(tensor))
+    }
+
+    /// Where a tensor lies, if the files have that place.
+    fn place(&self, place: &Candidate, shape: &[usize]) -> Result<Option<Place<'_>>, InferError> {
         let Some((file, entry)) = self.entry(&place.name) else {
             return Ok(None);
         };
@@ -185,9 +203,12 @@ impl Checkpoint {
                 expert_range(entry, shape, expert, run, of, format).ok_or_else(wrong)?
             }
         };
-        let tensor = Tensor::from_file(&file.bytes, range, format, shape).ok_or_else(wrong)?;
-        self.used.borrow_mut().insert(place.name.clone());
-        Ok(Some(tensor))
+        Ok(Some(Place {
+            file,
+            entry,
+            range,
+            format,
+        }))
     }
 
     /// A tensor by its name in the files, in the shape that it has there.
@@ -263,6 +284,14 @@ impl Checkpoint {
             .map(|e| e.range.len())
             .sum()
     }
+}
+
+/// Where a tensor lies.
+struct Place<'a> {
+    file: &'a WeightFile,
+    entry: &'a Entry,
+    range: std::ops::Range<usize>,
+    format: Format,
 }
 
 /// A tensor that was found and checked.

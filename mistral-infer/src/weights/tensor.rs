@@ -18,6 +18,12 @@ fn is_float(format: Format) -> bool {
     matches!(format, Format::F32 | Format::F16 | Format::Bf16)
 }
 
+/// Whether numbers of a format can be read where they lie.
+pub(super) fn is_aligned(bytes: &[u8], format: Format) -> bool {
+    // Blocks are read byte by byte and lie anywhere.
+    !is_float(format) || bytes.as_ptr().addr().is_multiple_of(format.block().bytes)
+}
+
 #[derive(Debug, Clone)]
 enum Store {
     /// Invariant: the format is supported, the range lies in the file, holds exactly the tensor's
@@ -53,8 +59,7 @@ impl Tensor {
         if format.bytes(count)? != slice.len() || !supported(format) {
             return None;
         }
-        // Blocks are read byte by byte and lie anywhere.
-        let aligned = !is_float(format) || slice.as_ptr().addr() % format.block().bytes == 0;
+        let aligned = is_aligned(slice, format);
         let store = match format {
             Format::F32 if !aligned => {
                 Store::F32(read_le(slice, |b: [u8; 4]| f32::from_le_bytes(b)))
