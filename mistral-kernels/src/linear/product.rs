@@ -160,14 +160,16 @@ fn panel_words() -> usize {
     match crate::Isa::best() {
         #[cfg(target_arch = "x86_64")]
         crate::Isa::Amx => crate::amx::SCRATCH,
+        #[cfg(target_arch = "x86_64")]
+        best if best >= crate::Isa::Avx512Vnni => crate::vnni::SCRATCH,
         _ => PANEL + UNPACKED,
     }
 }
 
 #[cfg(target_arch = "x86_64")]
 const _: () = assert!(
-    crate::vnni::SCRATCH <= PANEL + UNPACKED && PANEL + UNPACKED <= crate::amx::SCRATCH,
-    "bytes and floats find room in what tiles need"
+    PANEL + UNPACKED <= crate::vnni::SCRATCH && crate::vnni::SCRATCH <= crate::amx::SCRATCH,
+    "floats find room in what bytes need, and bytes in what tiles need"
 );
 
 /// What follows the first [`LINE`] border of a buffer.

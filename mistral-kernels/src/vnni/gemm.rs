@@ -7,7 +7,7 @@ use std::ops::Range;
 
 use mistral_core::precision::Format;
 
-use super::panel::{Bytes8, Eight, Source, Super, fill};
+use super::panel::{Above, Around, Bytes8, Eight, EightWide, Source, fill};
 use super::{GROUP, ROWS, Strip, TOKEN_WORDS, TOKENS, Tokens};
 use crate::bytes::Avx512Vnni;
 use crate::cpu::Live;
@@ -19,8 +19,17 @@ use crate::quant::{Blocks, codes};
 const GROUPS: usize = 2;
 const MAX_ROWS: usize = 256;
 
-/// Words that a thread works in.
-pub(crate) const SCRATCH: usize = 2 * GROUPS * size_of::<Strip>() / 4;
+/// Rows and tiles of tokens whose sums are kept at once: they share a second-level cache of 1 MiB
+/// with the tokens' groups.
+const SUMMED_ROWS: usize = 128;
+const SUMMED_TILES: usize = 64;
+/// Words of a strip pair's sums with a tile.
+const SUMS_WORDS: usize = size_of::<Sums>() / 4;
+const PANEL_WORDS: usize = 2 * GROUPS * size_of::<Strip>() / 4;
+
+/// Words that a thread works in: a panel, and sums.
+pub(crate) const SCRATCH: usize =
+    PANEL_WORDS + SUMMED_ROWS / (2 * ROWS) * SUMMED_TILES * SUMS_WORDS;
 
 /// Some rows of one product, for all of its tokens.
 pub(crate) struct GemmBytes<'a> {
@@ -61,19 +70,19 @@ unsafe fn run(work: GemmBytes<'_>) {
     // SAFETY: as this function's contract.
     unsafe {
         match work.w.format() {
-            Format::Q2K => product::<Super<codes::Q2K>>(work),
-            Format::Q3K => product::<Super<codes::Q3K>>(work),
-            Format::Q4K => product::<Super<codes::Q4K>>(work),
-            Format::Q5K => product::<Super<codes::Q5K>>(work),
-            Format::Q6K => product::<Super<codes::Q6K>>(work),
-            Format::Iq4Xs => product::<Super<codes::Iq4Xs>>(work),
-            Format::Q4_0 => product::<Eight<codes::Q4_0>>(work),
-            Format::Q4_1 => product::<Eight<codes::Q4_1>>(work),
-            Format::Q5_0 => product::<Eight<codes::Q5_0>>(work),
-            Format::Q5_1 => product::<Eight<codes::Q5_1>>(work),
+            Format::Q2K => product::<Above<codes::Q2K, 3>>(work),
+            Format::Q3K => product::<Around<codes::Q3K, 4>>(work),
+            Format::Q4K => product::<Above<codes::Q4K, 15>>(work),
+            Format::Q5K => product::<Above<codes::Q5K, 31>>(work),
+            Format::Q6K => product::<Around<codes::Q6K, 32>>(work),
+            Format::Iq4Xs => product::<Around<codes::Iq4Xs, 0>>(work),
+            Format::Q4_0 => product::<Eight<codes::Q4_0, -8, 7>>(work),
+            Format::Q4_1 => product::<Eight<codes::Q4_1, 0, 15>>(work),
+            Format::Q5_0 => product::<Eight<codes::Q5_0, -16, 15>>(work),
+            Format::Q5_1 => product::<Eight<codes::Q5_1, 0, 31>>(work),
             Format::Q8_0 => product::<Bytes8>(work),
-            Format::Iq4Nl => product::<Eight<codes::Iq4Nl>>(work),
-            Format::Mxfp4 => product::<Eight<codes::Mxfp4>>(work),
+            Format::Iq4Nl => product::<EightWide<codes::Iq4Nl>>(work),
+            Format::Mxfp4 => product::<Eight<codes::Mxfp4, -12, 12>>(work),
             other => unreachable!("`Blocks` holds no {}", other.name()),
         }
     }
@@ -82,17 +91,40 @@ unsafe fn run(work: GemmBytes<'_>) {
 /// # Safety
 /// As [`run`].
 #[inline(always)]
-unsafe fn product<W: Source>(work: GemmBytes<'_>) {
+unsafe fn product<W: Source>(mut work: GemmBytes<'_>) {
+    let tiles = work.tokens.div_ceil(TOKENS);
+    let all = work.rows.clone();
+    for tile in (0..tiles).step_by(SUMMED_TILES) {
+        for r in all.clone().step_by(SUMMED_ROWS) {
+            work.rows = r..all.end.min(r + SUMMED_ROWS);
+            // SAFETY: by this function's contract.
+            unsafe { summed::<W>(&mut work, tile..tiles.min(tile + SUMMED_TILES)) };
+        }
+    }
+}
+
+/// All groups of at most [`SUMMED_ROWS`] rows with at most [`SUMMED_TILES`] tiles of tokens. Sums
+/// stay beside each other until they are whole: rows of the output lie a power of two apart, where
+/// they would push each other out of the caches.
+///
+/// # Safety
+/// As [`run`].
+#[inline(always)]
+unsafe fn summed<W: Source>(work: &mut GemmBytes<'_>, tiles: Range<usize>) {
     let groups = work.cols / GROUP;
     let stride = groups * W::BYTES;
     let (w, x) = (work.w.bytes().as_ptr(), work.x.as_ptr().cast::<Tokens>());
-    let panel = work.scratch.as_mut_ptr().cast::<Strip>();
+    let (panel, sums) = work.scratch.split_at_mut(PANEL_WORDS);
+    let (panel, sums) = (
+        panel.as_mut_ptr().cast::<Strip>(),
+        sums.as_mut_ptr().cast::<Sums>(),
+    );
     // SAFETY: offsets stay inside the weights, the tiles and the scratch.
     unsafe {
         let s = Avx512Vnni::enabled();
         for first in (0..groups).step_by(GROUPS) {
             let here = GROUPS.min(groups - first);
-            for r in work.rows.clone().step_by(2 * ROWS) {
+            for (i, r) in work.rows.clone().step_by(2 * ROWS).enumerate() {
                 for half in 0..2 {
                     let r = r + half * ROWS;
                     let rows = work.rows.end.saturating_sub(r).min(ROWS);
@@ -102,18 +134,22 @@ unsafe fn product<W: Source>(work: GemmBytes<'_>) {
                         fill::<W>(s, (p, stride), rows, strip);
                     }
                 }
-                for t in (0..work.tokens).step_by(TOKENS) {
-                    let out = Out {
-                        y: &work.y,
-                        t,
-                        tokens: TOKENS.min(work.tokens - t),
-                        add: first > 0,
-                    };
-                    let x = x.add(t / TOKENS * groups + first);
-                    let sums = tile::<W>(panel, x, here);
-                    for (half, sums) in sums.into_iter().enumerate() {
+                for (j, t) in tiles.clone().enumerate() {
+                    let kept = sums.add(i * SUMMED_TILES + j);
+                    let start = (first > 0).then_some(kept.cast_const());
+                    let found = tile::<W>(panel, (x.add(t * groups + first), groups), here, start);
+                    if first + here < groups {
+                        kept.write(found);
+                        continue;
+                    }
+                    for (half, found) in found.into_iter().enumerate() {
                         let r = r + half * ROWS;
-                        write(sums, (r, work.rows.end.saturating_sub(r).min(ROWS)), &out);
+                        write(
+                            found,
+                            (r, work.rows.end.saturating_sub(r).min(ROWS)),
+                            t,
+                            work,
+                        );
                     }
                 }
             }
@@ -121,28 +157,37 @@ unsafe fn product<W: Source>(work: GemmBytes<'_>) {
     }
 }
 
-/// Where a tile's sums go.
-struct Out<'a> {
-    y: &'a OutRows<'a>,
-    t: usize,
-    tokens: usize,
-    add: bool,
-}
-
 /// Sums of the rows of two strips with a tile of tokens.
 type Sums = [[__m512; TOKENS]; 2];
 
-/// Two strips, [`GROUPS`] apart, times a tile of tokens, over some groups.
+/// Two strips, [`GROUPS`] apart, times a tile of tokens, over some groups, and what `start` has. The
+/// next tile's groups lie `stride` further.
 ///
 /// # Safety
 /// As [`run`]; there are as many strips and groups of tokens.
 #[inline(always)]
-unsafe fn tile<W: Source>(strips: *const Strip, x: *const Tokens, groups: usize) -> Sums {
+unsafe fn tile<W: Source>(
+    strips: *const Strip,
+    (x, stride): (*const Tokens, usize),
+    groups: usize,
+    start: Option<*const Sums>,
+) -> Sums {
     // SAFETY: by this function's contract.
     unsafe {
-        let mut sums = [[_mm512_setzero_ps(); TOKENS]; 2];
+        let mut sums = match start {
+            Some(start) => start.read(),
+            None => [[_mm512_setzero_ps(); TOKENS]; 2],
+        };
         for g in 0..groups {
+            // The next tile's.
+            let next = x.wrapping_add(stride);
             let (a, b, x) = (&*strips.add(g), &*strips.add(GROUPS + g), &*x.add(g));
+            for line in (0..size_of::<Tokens>()).step_by(64) {
+                let next = next
+                    .cast::<u8>()
+                    .wrapping_add(g * size_of::<Tokens>() + line);
+                _mm_prefetch::<_MM_HINT_T0>(next.cast());
+            }
             let found = group::<W>([a, b], x);
             for (sums, found) in sums.iter_mut().zip(found) {
                 for t in 0..TOKENS {
@@ -154,24 +199,22 @@ unsafe fn tile<W: Source>(strips: *const Strip, x: *const Tokens, groups: usize)
     }
 }
 
-/// Writes the sums of `rows` rows from `r` on.
+/// Writes the sums of `rows` rows from `r` on with a tile of tokens.
 ///
 /// # Safety
 /// Runs with AVX-512 F enabled, and `y` has the rows and tokens.
 #[inline(always)]
-unsafe fn write(sums: [__m512; TOKENS], (r, rows): (usize, usize), out: &Out<'_>) {
+unsafe fn write(
+    sums: [__m512; TOKENS],
+    (r, rows): (usize, usize),
+    tile: usize,
+    work: &GemmBytes<'_>,
+) {
     let mask = ((1u32 << rows) - 1) as __mmask16;
-    for (t, sum) in sums.iter().enumerate().take(out.tokens) {
+    let first = tile * TOKENS;
+    for (t, sum) in sums.iter().enumerate().take(work.tokens - first) {
         // SAFETY: by this function's contract; lanes without a row stay untouched.
-        unsafe {
-            let p = out.y.at(out.t + t, r);
-            let sum = if out.add {
-                _mm512_add_ps(*sum, _mm512_maskz_loadu_ps(mask, p))
-            } else {
-                *sum
-            };
-            _mm512_mask_storeu_ps(p, mask, sum);
-        }
+        unsafe { _mm512_mask_storeu_ps(work.y.at(first + t, r), mask, *sum) };
     }
 }
 

@@ -7,6 +7,7 @@
 mod gemm;
 mod pack;
 mod panel;
+mod round;
 
 pub(crate) use gemm::{GemmBytes, SCRATCH};
 pub(crate) use pack::PackBytes;
@@ -14,7 +15,7 @@ pub(crate) use pack::PackBytes;
 /// Weights and activations of a group.
 const GROUP: usize = 256;
 /// Tokens of a tile.
-pub(crate) const TOKENS: usize = 6;
+pub(crate) const TOKENS: usize = 8;
 /// Rows of a strip: the lanes of a vector.
 const ROWS: usize = 16;
 
@@ -24,21 +25,21 @@ struct Tokens {
     /// Four activations of each token at a time.
     u: [[[u8; 4]; TOKENS]; GROUP / 4],
     d: [f32; TOKENS],
-    padding: [f32; 10],
+    padding: [f32; 8],
 }
 
 /// Words of f32 that [`Tokens`] take.
 const TOKEN_WORDS: usize = size_of::<Tokens>() / 4;
 
-// Padded to whole tiles and groups, seven tokens or more fit the place of their floats.
-const _: () = assert!(size_of::<Tokens>() == 1600 && 1600 * 2 <= 7 * GROUP * 4);
+// Padded to whole tiles, the fewest tokens that are packed fit the place of their floats.
+const _: () = assert!(size_of::<Tokens>() == 2112 && 2112 * 3 <= 17 * GROUP * 4);
 
 /// 256 weights of 16 rows.
 #[repr(C, align(64))]
 struct Strip {
     /// Four codes of each row at a time.
     codes: [[[i8; 4]; ROWS]; GROUP / 4],
-    /// For every 16 weights of a row.
+    /// For every 16 weights of a row; only the first where 256 share one.
     scales: [[f32; ROWS]; 16],
     /// `-128 · Σ scale · code` of a row.
     start: [f32; ROWS],

@@ -48,7 +48,7 @@ unsafe fn pack(x: Rows<'_>, cols: usize, tile: usize, out: *mut Tokens) {
         let mut group = [Group::ZERO; 1];
         for g in 0..cols / GROUP {
             let out = &mut *out.add(g);
-            out.padding = [0.0; 10];
+            out.padding = [0.0; 8];
             for t in 0..TOKENS {
                 if t < here {
                     let x = std::slice::from_raw_parts(x.row(first + t).add(g * GROUP), GROUP);
