@@ -10,7 +10,6 @@ use super::blocks::{BlockPanels, UNPACKED};
 use super::dot::DotRows;
 use super::gemm::{FloatPanels, GemmRows, PANEL, PackRows, Panels};
 use super::pack::{BYTE_TILE, TILED, Words};
-use crate::bytes;
 use crate::cpu::SharedMut;
 use crate::quant::{Blocks, DotGroups, Group, Quantize, groups};
 use crate::simd::{Element, Simd, dispatch, dispatch_pairs, has_pairs};
@@ -340,7 +339,7 @@ fn quantize_inputs<'a>(
                     quantized.slice(start..start + groups),
                 )
             };
-            dispatch(cpu.live(), Quantize { x, out });
+            dispatch(cpu.live(), Quantize::<true> { x, out });
         }
     });
 }
@@ -445,7 +444,7 @@ impl<'a> Task<'a> {
                 tokens,
                 y,
             };
-            bytes::dispatch(cpu.live(), work);
+            work.run_on(cpu.live());
         } else if self.words == Words::Bytes {
             self.run_bytes(cpu, w);
         } else {

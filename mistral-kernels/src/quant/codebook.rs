@@ -3,12 +3,12 @@
 use super::float::f16_at;
 
 /// The values of IQ4_NL and IQ4_XS.
-pub(super) const NON_LINEAR: [i8; 16] = [
+pub(crate) const NON_LINEAR: [i8; 16] = [
     -127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113,
 ];
 
 /// Twice the values of E2M1 (OCP Microscaling Formats 1.0, section 5.3.3).
-pub(super) const E2M1_DOUBLED: [i8; 16] = [0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12];
+pub(crate) const E2M1_DOUBLED: [i8; 16] = [0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12];
 
 #[inline(always)]
 fn look_up(d: f32, values: &[i8; 16], qs: &[u8], out: &mut [f32]) {
@@ -45,7 +45,7 @@ pub(super) fn iq4_xs(block: &[u8; 136], out: &mut [f32; 256]) {
 
 /// Half of `2^(e - 127)`: the scale for doubled values.
 #[inline(always)]
-pub(super) fn e8m0_half(e: u8) -> f32 {
+pub(crate) fn e8m0_half(e: u8) -> f32 {
     f32::from_bits(match e {
         // Subnormal.
         0 | 1 => 0x0020_0000 << e,

@@ -11,14 +11,15 @@ use mistral_core::precision::Format;
 use super::codes::{self, Block, SuperBlock};
 use super::rows::{GROUP, Group};
 use super::{Blocks, groups};
-use crate::bytes::{ByteKernel, Bytes};
+use crate::bytes::{self, ByteKernel, Bytes};
+use crate::cpu::Live;
 use crate::linear::OutRows;
 use crate::simd::Simd;
 
 /// Bytes that prefetching into the first cache runs ahead of the reads.
-const AHEAD: usize = 1024;
+pub(crate) const AHEAD: usize = 1024;
 /// The same for the second cache, which keeps more requests to memory in flight.
-const FAR_AHEAD: usize = 4096;
+pub(crate) const FAR_AHEAD: usize = 4096;
 
 type F<S> = <<S as Bytes>::Floats as Simd>::F;
 
@@ -33,14 +34,31 @@ pub(crate) struct DotGroups<'a> {
     pub(crate) y: OutRows<'a>,
 }
 
+impl DotGroups<'_> {
+    /// Runs on the set in use.
+    pub(crate) fn run_on(self, live: Live) {
+        #[cfg(target_arch = "x86_64")]
+        if crate::vnni::dots(&self, live) {
+            return;
+        }
+        bytes::dispatch(live, self);
+    }
+
+    /// # Panics
+    /// When a length doesn't fit.
+    pub(crate) fn check(&self) {
+        let block = self.w.format().block();
+        assert!(self.rows.end * self.cols / block.items * block.bytes <= self.w.bytes().len());
+        assert!(self.x.len() == self.tokens * groups(self.cols));
+    }
+}
+
 impl ByteKernel for DotGroups<'_> {
     type Out = ();
 
     #[inline(always)]
     fn run<S: Bytes>(self, s: S) {
-        let block = self.w.format().block();
-        assert!(self.rows.end * self.cols / block.items * block.bytes <= self.w.bytes().len());
-        assert!(self.x.len() == self.tokens * groups(self.cols));
+        self.check();
         // SAFETY: the rows are inside the weights and the tokens inside `x` by the assertions.
         unsafe {
             match self.w.format() {
@@ -160,7 +178,7 @@ impl<C: SuperBlock> Products for Super<C> {
             for (t, sums) in sums.iter_mut().enumerate() {
                 let x = x.add(t * stride);
                 let q = (&raw const (*x).q).cast::<u8>();
-                let d = (*x).d;
+                let d = (*x).d[0];
                 let mut total = s.zero();
                 total = products::<S, C, 0>(s, total, scales, codes[0], s.load(q));
                 total = products::<S, C, 1>(s, total, scales, codes[1], s.load(q.add(64)));
@@ -217,7 +235,7 @@ impl<C: Block> Products for Eight<C> {
                 let size = s.abs(codes);
                 for (t, sums) in sums.iter_mut().enumerate() {
                     let x = x.add(t * stride);
-                    let d = (*x).d;
+                    let d = (*x).d[0];
                     let q_x = s.load((&raw const (*x).q).cast::<u8>().add(64 * pair));
                     let total = s.dot(s.zero(), size, s.with_sign_of(q_x, codes));
                     *sums = s.mul_add_halves(total, scales.map(|v| v * d), *sums);

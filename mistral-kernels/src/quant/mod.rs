@@ -3,7 +3,7 @@
 //! A row is a whole number of blocks; a block holds 32 or 256 small integers with their scales.
 //! Layouts and formulas: `ggml-common.h` and `ggml-quants.c` of ggml, and gguf-py's `quants.py`.
 
-mod codebook;
+pub(crate) mod codebook;
 pub(crate) mod codes;
 mod dot;
 mod float;
@@ -12,7 +12,7 @@ mod quantize;
 mod rows;
 mod super_block;
 
-pub(crate) use dot::DotGroups;
+pub(crate) use dot::{AHEAD, DotGroups, FAR_AHEAD};
 pub(crate) use float::unpack;
 pub use quantize::quantize;
 pub(crate) use rows::{Group, Quantize, groups};

@@ -5,24 +5,35 @@ use crate::simd::{Kernel, Simd};
 /// Activations that share a scale.
 pub(crate) const GROUP: usize = 256;
 
-/// 256 activations `x ≈ d · q`, with the sums of sixteen `q` each.
+/// 256 activations `x ≈ d · q`, with sums of `q`. Some formats keep codes of distant weights in the
+/// halves of one byte: for them the same `q` stand in their order too, so that no product has to
+/// shuffle.
 #[repr(C, align(64))]
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Group {
     pub(crate) q: [i8; GROUP],
+    /// Parts of 32: 0, 2, 1, 3, 4, 6, 5, 7.
+    pub(crate) pairs: [i8; GROUP],
+    /// Parts of 16: the even ones of the first half, its odd ones, and so the second half.
+    pub(crate) sixteens: [i8; GROUP],
+    /// Of 16 each.
     pub(crate) sums: [i16; 16],
-    pub(crate) d: f32,
-    padding: [f32; 7],
+    /// Of 32 each.
+    pub(crate) wide_sums: [i16; 8],
+    /// Four times the same.
+    pub(crate) d: [f32; 4],
 }
 
-const _: () = assert!(size_of::<Group>() == 320);
+const _: () = assert!(size_of::<Group>() == 832);
 
 impl Group {
     pub(crate) const ZERO: Self = Self {
         q: [0; GROUP],
+        pairs: [0; GROUP],
+        sixteens: [0; GROUP],
         sums: [0; 16],
-        d: 0.0,
-        padding: [0.0; 7],
+        wide_sums: [0; 8],
+        d: [0.0; 4],
     };
 }
 
@@ -34,13 +45,14 @@ pub(crate) fn groups(cols: usize) -> usize {
 
 /// Rounds one row to groups: `d = max |x| / 127` and `q = round(x / d)`, ties to even. A number
 /// that isn't finite makes its group's scale NaN.
-pub(crate) struct Quantize<'a> {
+pub(crate) struct Quantize<'a, const ARRANGED: bool> {
     pub(crate) x: &'a [f32],
-    /// As many groups as the row has.
+    /// As many groups as the row has. Unless `ARRANGED`, the other orders of `q` and the sums of 32
+    /// are left as they are.
     pub(crate) out: &'a mut [Group],
 }
 
-impl Kernel for Quantize<'_> {
+impl<const ARRANGED: bool> Kernel for Quantize<'_, ARRANGED> {
     type Out = ();
 
     #[inline(always)]
@@ -53,6 +65,9 @@ impl Kernel for Quantize<'_> {
                 let mut filled = [0.0; GROUP];
                 filled[..x.len()].copy_from_slice(x);
                 quantize(&filled, out);
+            }
+            if ARRANGED {
+                arrange(out);
             }
         }
     }
@@ -74,7 +89,7 @@ fn quantize(x: &[f32; GROUP], out: &mut Group) {
     }
     let most = most.iter().fold(0.0f32, |a, &b| a.max(b));
     let broken: f32 = broken.iter().sum();
-    out.d = most / 127.0 + broken;
+    out.d = [most / 127.0 + broken; 4];
     let inverse = if most > 0.0 { 127.0 / most } else { 0.0 };
     // Adding 1.5 · 2^23 leaves the rounded integer in the lowest bits.
     let magic = 12_582_912.0f32;
@@ -84,5 +99,22 @@ fn quantize(x: &[f32; GROUP], out: &mut Group) {
     for (sum, q) in out.sums.iter_mut().zip(out.q.as_chunks::<16>().0) {
         *sum = q.iter().map(|&q| i16::from(q)).sum();
     }
-    out.padding = [0.0; 7];
 }
+
+#[inline(always)]
+fn arrange(out: &mut Group) {
+    for (sum, sums) in out.wide_sums.iter_mut().zip(out.sums.as_chunks::<2>().0) {
+        *sum = sums[0] + sums[1];
+    }
+    let (q, _) = out.q.as_chunks::<32>();
+    for (pairs, from) in out.pairs.as_chunks_mut::<32>().0.iter_mut().zip(PAIRS) {
+        *pairs = q[from];
+    }
+    let (q, _) = out.q.as_chunks::<16>();
+    for (i, sixteens) in out.sixteens.as_chunks_mut::<16>().0.iter_mut().enumerate() {
+        *sixteens = q[i / 8 * 8 + i % 4 * 2 + i / 4 % 2];
+    }
+}
+
+/// Parts of 32 in the order of [`Group::pairs`].
+const PAIRS: [usize; 8] = [0, 2, 1, 3, 4, 6, 5, 7];

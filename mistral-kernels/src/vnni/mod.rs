@@ -1,14 +1,19 @@
-//! Products of quantised weights with many tokens by integer dot products (AVX-512 VNNI).
+//! Products of quantised weights by integer dot products (AVX-512 VNNI).
 //!
-//! Activations become unsigned bytes on the way, and weights signed ones, each with a scale for 256
+//! With many tokens activations become unsigned bytes on the way, and weights signed ones, each with a scale for 256
 //! of them: `x = d · (u - 128)`, `w = s · c`. Weights that are bytes already (Q8_0) keep their own
 //! scales instead. Dot products are exact in i32; scales and the 128 are applied in f32.
+//!
+//! `dot/` multiplies a row of weights, as it lies in the file, with few tokens: reading it from memory
+//! should take longer than the work.
 
+mod dot;
 mod gemm;
 mod pack;
 mod panel;
 mod round;
 
+pub(crate) use dot::dots;
 pub(crate) use gemm::{GemmBytes, SCRATCH};
 pub(crate) use pack::PackBytes;
 

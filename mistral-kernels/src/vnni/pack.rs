@@ -52,13 +52,13 @@ unsafe fn pack(x: Rows<'_>, cols: usize, tile: usize, out: *mut Tokens) {
             for t in 0..TOKENS {
                 if t < here {
                     let x = std::slice::from_raw_parts(x.row(first + t).add(g * GROUP), GROUP);
-                    let quantize = Quantize { x, out: &mut group };
+                    let quantize = Quantize::<false> { x, out: &mut group };
                     quantize.run(s);
                 } else {
                     group = [Group::ZERO; 1];
                 }
                 let group = &group[0];
-                out.d[t] = group.d;
+                out.d[t] = group.d[0];
                 for (out, q) in out.u.iter_mut().zip(group.q.as_chunks::<4>().0) {
                     out[t] = q.map(|q| (q as u8).wrapping_add(128));
                 }

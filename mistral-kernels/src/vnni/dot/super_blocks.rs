@@ -1,0 +1,180 @@
+//! Q4_K and Q5_K: eight sub-blocks of 32, each with a scale and a minimum of six bits.
+
+#![expect(unsafe_code, reason = "blocks are read through pointers")]
+
+use std::arch::x86_64::*;
+
+use super::{Row, Sums, TOGETHER};
+use crate::quant::Group;
+
+/// Q4_K.
+pub(super) type Four = Blocks<144>;
+/// Q5_K.
+pub(super) type Five = Blocks<176>;
+
+pub(super) struct Blocks<const BYTES: usize>;
+
+/// Bytes of two f16 and the scales and minima.
+const HEAD: usize = 16;
+
+impl<const BYTES: usize> Row for Blocks<BYTES> {
+    const BYTES: usize = BYTES;
+
+    #[inline(always)]
+    unsafe fn add<const T: usize>(
+        p: *const u8,
+        count: usize,
+        (x, stride): (*const Group, usize),
+        sums: &mut Sums<T>,
+    ) {
+        // SAFETY: by this function's contract; blocks that are missing are the last one once more,
+        // and count nothing.
+        unsafe {
+            let at = |i: usize| i.min(count - 1);
+            let heads = four(|i| _mm_loadu_si128(p.add(at(i) * BYTES).cast()));
+            let (scales, minima) = scales_and_minima(heads);
+            let (d, dmin) = factors(heads, count);
+            for (t, sum) in sums.iter_mut().enumerate() {
+                let x = x.add(t * stride);
+                let wide = four(|i| _mm_load_si128((&raw const (*x.add(at(i))).wide_sums).cast()));
+                let scale = four(|i| _mm_load_si128((&raw const (*x.add(at(i))).d).cast()));
+                let total = _mm512_cvtepi32_ps(_mm512_madd_epi16(minima, wide));
+                let total = _mm512_mul_ps(total, dmin);
+                *sum = _mm512_fnmadd_ps(total, _mm512_castsi512_ps(scale), *sum);
+            }
+            for i in 0..count {
+                let codes = codes::<BYTES>(p.add(i * BYTES));
+                let mut picked = [_mm512_setzero_si512(); 4];
+                for (j, picked) in picked.iter_mut().enumerate() {
+                    let lanes = _mm512_loadu_si512(LANES[i][j].as_ptr().cast());
+                    *picked = _mm512_permutexvar_epi16(lanes, scales);
+                }
+                for (t, sum) in sums.iter_mut().enumerate() {
+                    let x = x.add(t * stride + i);
+                    let mut total = _mm512_setzero_si512();
+                    for j in 0..4 {
+                        let q = (&raw const (*x).pairs).cast::<u8>().add(64 * j);
+                        let q = _mm512_load_si512(q.cast());
+                        let products = _mm512_maddubs_epi16(codes[j], q);
+                        total = _mm512_dpwssd_epi32(total, products, picked[j]);
+                    }
+                    let total = _mm512_mul_ps(_mm512_cvtepi32_ps(total), _mm512_set1_ps(d[2 * i]));
+                    *sum = _mm512_fmadd_ps(total, _mm512_set1_ps((*x).d[0]), *sum);
+                }
+            }
+        }
+    }
+}
+
+/// Where the scales of a block's pairs of sub-blocks, in the order of [`Group::pairs`], stand among
+/// those of four blocks.
+static LANES: [[[u16; 32]; 4]; TOGETHER] = {
+    let mut lanes = [[[0; 32]; 4]; TOGETHER];
+    let mut at = 0;
+    while at < 128 * TOGETHER {
+        let (block, vector, half) = (at / 128, at / 32 % 4, at / 16 % 2);
+        let sub_block = vector / 2 * 4 + vector % 2 + 2 * half;
+        lanes[block][vector][at % 32] = (8 * block + sub_block) as u16;
+        at += 1;
+    }
+    lanes
+};
+
+/// # Safety
+/// Runs with AVX-512 F enabled.
+#[inline(always)]
+unsafe fn four(lane: impl Fn(usize) -> __m128i) -> __m512i {
+    // SAFETY: values in vectors.
+    unsafe {
+        let lanes = _mm512_castsi128_si512(lane(0));
+        let lanes = _mm512_inserti32x4::<1>(lanes, lane(1));
+        let lanes = _mm512_inserti32x4::<2>(lanes, lane(2));
+        _mm512_inserti32x4::<3>(lanes, lane(3))
+    }
+}
+
+/// The eight scales and minima of four blocks, whose first 16 bytes these are, as words.
+///
+/// # Safety
+/// Runs with AVX-512 F and BW enabled.
+#[inline(always)]
+unsafe fn scales_and_minima(heads: __m512i) -> (__m512i, __m512i) {
+    // SAFETY: values in vectors.
+    unsafe {
+        // Words of a head: both f16, then a, b and c of four bytes. The first four scales and minima
+        // are the lower six bits of a and b; the others have their lower four in c, their upper two
+        // in the upper bits of a and b.
+        let low = _mm512_shuffle_epi32::<0b11_10_11_01>(heads);
+        let low = _mm512_srlv_epi32(low, _mm512_set4_epi32(4, 0, 0, 0));
+        let (six, four) = (0x3f3f_3f3f, 0x0f0f_0f0f);
+        let low = _mm512_and_si512(low, _mm512_set4_epi32(four, six, four, six));
+        let high = _mm512_shuffle_epi32::<0b10_10_01_01>(heads);
+        let high = _mm512_srli_epi32::<2>(high);
+        let high = _mm512_and_si512(high, _mm512_set4_epi32(0x3030_3030, 0, 0x3030_3030, 0));
+        let both = _mm512_or_si512(low, high);
+        let zero = _mm512_setzero_si512();
+        (
+            _mm512_unpacklo_epi8(both, zero),
+            _mm512_unpackhi_epi8(both, zero),
+        )
+    }
+}
+
+/// The factors of scales and minima of four blocks one after the other, and that of minima four
+/// times a block, without those of blocks that don't count.
+///
+/// # Safety
+/// Runs with AVX-512 F, VL and F16C enabled.
+#[inline(always)]
+unsafe fn factors(heads: __m512i, count: usize) -> ([f32; 8], __m512) {
+    let mut all = [0.0; 8];
+    // SAFETY: values in vectors, and a whole array.
+    unsafe {
+        let first = _mm512_setr_epi32(0, 4, 8, 12, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0);
+        let first = _mm512_castsi512_si128(_mm512_permutexvar_epi32(first, heads));
+        let both = _mm256_cvtph_ps(first);
+        _mm256_storeu_ps(all.as_mut_ptr(), both);
+        let lanes = _mm512_setr_epi32(1, 1, 1, 1, 3, 3, 3, 3, 5, 5, 5, 5, 7, 7, 7, 7);
+        let mask = ((1u32 << (4 * count)) - 1) as __mmask16;
+        let both = _mm512_castps256_ps512(both);
+        (all, _mm512_maskz_permutexvar_ps(mask, lanes, both))
+    }
+}
+
+/// The codes of a block in the order of [`Group::pairs`].
+///
+/// # Safety
+/// Runs with AVX-512 F and BW enabled; `p` is valid for reading a block.
+#[inline(always)]
+unsafe fn codes<const BYTES: usize>(p: *const u8) -> [__m512i; 4] {
+    // SAFETY: by this function's contract.
+    unsafe {
+        let q = p.add(BYTES - 128);
+        let (a, b) = (
+            _mm512_loadu_si512(q.cast()),
+            _mm512_loadu_si512(q.add(64).cast()),
+        );
+        let low = _mm512_set1_epi8(15);
+        let nibbles = [
+            _mm512_and_si512(a, low),
+            _mm512_and_si512(_mm512_srli_epi16::<4>(a), low),
+            _mm512_and_si512(b, low),
+            _mm512_and_si512(_mm512_srli_epi16::<4>(b), low),
+        ];
+        if BYTES == Four::BYTES {
+            return nibbles;
+        }
+        // Bit j of these bytes is the fifth of sub-block j.
+        let bits = _mm256_loadu_si256(p.add(HEAD).cast());
+        let bits =
+            _mm512_inserti64x4::<1>(_mm512_castsi256_si512(bits), _mm256_srli_epi16::<2>(bits));
+        let fifth = _mm512_set1_epi8(16);
+        let with = |nibbles, bits| _mm512_or_si512(nibbles, _mm512_and_si512(bits, fifth));
+        [
+            with(nibbles[0], _mm512_slli_epi16::<4>(bits)),
+            with(nibbles[1], _mm512_slli_epi16::<3>(bits)),
+            with(nibbles[2], bits),
+            with(nibbles[3], _mm512_srli_epi16::<1>(bits)),
+        ]
+    }
+}
