@@ -188,12 +188,8 @@ impl<K: Cached, V: Cached> Block<'_, '_, K, V> {
     #[inline(always)]
     fn tile<S: Simd>(&mut self, s: S, n: usize, slot: impl Fn(usize) -> usize, run: Option<usize>) {
         let rows = self.rows.len();
-        let mut k = [std::ptr::null::<K>(); TILE];
-        let mut v = [std::ptr::null::<V>(); TILE];
-        for i in 0..n {
-            k[i] = self.keys.row(slot(i));
-            v[i] = self.values.row(slot(i));
-        }
+        let k = self.keys.rows(n, &slot, run.is_some());
+        let v = self.values.rows(n, &slot, run.is_some());
         if K::SCALED {
             list_scales(&self.keys, n, &slot, self.memory.scales);
         }
@@ -447,10 +443,25 @@ fn list_scales<E>(
     slot: impl Fn(usize) -> usize,
     out: &mut [f32],
 ) {
+    // Without the branch for a NaN that `to_f32` has.
+    let wide = |scale: bf16| f32::from_bits(u32::from(scale.to_bits()) << 16);
+    let out = &mut out[..q8::blocks(rows.width) * TILE];
+    if let ([first, second, third, fourth], 4) = (out.as_chunks_mut::<TILE>().0, rows.blocks) {
+        // Heads of 128, the most common ones: a loop of known length.
+        for i in 0..n.min(TILE) {
+            let scales = rows.scales(slot(i));
+            if let [a, b, c, d] = scales {
+                first[i] = wide(*a);
+                second[i] = wide(*b);
+                third[i] = wide(*c);
+                fourth[i] = wide(*d);
+            }
+        }
+        return;
+    }
     for i in 0..n {
-        let used = q8::blocks(rows.width);
-        for (b, scale) in rows.scales(slot(i))[..used].iter().enumerate() {
-            out[b * TILE + i] = scale.to_f32();
+        for (out, scale) in out.chunks_exact_mut(TILE).zip(rows.scales(slot(i))) {
+            out[i] = wide(*scale);
         }
     }
 }

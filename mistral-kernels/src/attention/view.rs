@@ -225,8 +225,31 @@ impl<E> HeadRows<'_, E> {
 
     /// Start of the row in a slot.
     #[inline(always)]
-    pub(super) fn row(&self, slot: usize) -> *const E {
+    fn row(&self, slot: usize) -> *const E {
         self.data[slot * self.stride..].as_ptr()
+    }
+
+    /// Starts of the rows in the slots that `slot` gives for the first `n` of a tile; slots follow
+    /// each other when `run`.
+    #[inline(always)]
+    pub(super) fn rows<const N: usize>(
+        &self,
+        n: usize,
+        slot: impl Fn(usize) -> usize,
+        run: bool,
+    ) -> [*const E; N] {
+        let mut rows = [std::ptr::null(); N];
+        if run {
+            let first = self.data[slot(0) * self.stride..][..n * self.stride].as_ptr();
+            for (i, row) in rows[..n].iter_mut().enumerate() {
+                *row = first.wrapping_add(i * self.stride);
+            }
+        } else {
+            for (i, row) in rows[..n].iter_mut().enumerate() {
+                *row = self.row(slot(i));
+            }
+        }
+        rows
     }
 
     /// Scales of the row in a slot.
