@@ -12,6 +12,7 @@ mod tiles;
 
 pub(crate) use gemm::{GemmTiles, SCRATCH};
 pub(crate) use pack::PackTiles;
+pub(crate) use tiles::Tiles;
 
 /// Tokens, and rows, of a tile.
 pub(crate) const SIDE: usize = 16;

@@ -23,12 +23,12 @@ static CONFIG: Config = Config {
 };
 
 /// The tiles of this thread, configured; released when dropped.
-pub(super) struct Tiles(());
+pub(crate) struct Tiles(());
 
 impl Tiles {
     /// # Safety
     /// The processor has AMX-TILE and AMX-BF16, and the system lets this process use them.
-    pub(super) unsafe fn configure() -> Self {
+    pub(crate) unsafe fn configure() -> Self {
         // SAFETY: by this function's contract; the compiler itself never uses tiles.
         unsafe {
             asm!("ldtilecfg [{0}]", in(reg) &raw const CONFIG, options(nostack, readonly, preserves_flags));
@@ -43,7 +43,7 @@ impl Tiles {
     /// # Safety
     /// Each pointer is valid for the tiles that this names.
     #[inline(always)]
-    pub(super) unsafe fn multiply(
+    pub(crate) unsafe fn multiply(
         &self,
         add: bool,
         steps: usize,

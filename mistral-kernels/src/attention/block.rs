@@ -7,46 +7,28 @@
 
 use std::ops::Range;
 
-use half::{bf16, f16};
-
+use super::cached::Cached;
 use super::q8;
+#[cfg(target_arch = "x86_64")]
+use super::tiles;
 use super::view::HeadRows;
+use super::widen::{list_scales, scale_panel, widen, widen_scaled};
 use crate::cpu::Live;
 use crate::linear::{
     Mode, Out, Words, dots, pack_rows, packed_tile, panel, row_tile, split, tile_cols,
 };
-use crate::simd::{Element, Kernel, Simd, exp};
+use crate::simd::{Kernel, Simd, exp};
 
-/// Query rows of a block: four register tiles of the widest set.
-pub(super) const ROWS: usize = 48;
+/// Most query rows of a block: four of Intel's tiles.
+pub(super) const ROWS: usize = 64;
+/// Those that are used without tiles: four register tiles of the widest set.
+pub(super) const ROWS_UNTILED: usize = 48;
 
 /// Positions of a tile.
 pub(super) const TILE: usize = 64;
 
 /// Up to this many rows keys are read as they lie, above it they are packed first.
 pub(super) const FEW: usize = 6;
-
-/// What caches hold.
-pub(super) trait Cached: Element {
-    /// Whether numbers are to be multiplied with the scale of their block.
-    const SCALED: bool;
-}
-
-impl Cached for f32 {
-    const SCALED: bool = false;
-}
-
-impl Cached for f16 {
-    const SCALED: bool = false;
-}
-
-impl Cached for bf16 {
-    const SCALED: bool = false;
-}
-
-impl Cached for i8 {
-    const SCALED: bool = true;
-}
 
 /// Where the positions of a block come from.
 #[derive(Clone, Copy)]
@@ -130,7 +112,9 @@ impl<K: Cached, V: Cached> Kernel for Block<'_, '_, K, V> {
         self.maxima[..rows].fill(f32::NEG_INFINITY);
         self.totals[..rows].fill(0.0);
         self.memory.sums[..rows * padded].fill(0.0);
-        if rows > FEW {
+        if self.tiled() {
+            self.tile_queries(d);
+        } else if rows > FEW {
             self.pack_queries(s, d);
         } else if K::SCALED && in_integers(self.live) {
             self.round_queries(d);
@@ -175,6 +159,32 @@ impl<K: Cached, V: Cached> Block<'_, '_, K, V> {
         }
     }
 
+    /// Whether this block is worked on in Intel's tiles.
+    #[inline(always)]
+    fn tiled(&self) -> bool {
+        #[cfg(target_arch = "x86_64")]
+        return self.rows.len() > FEW
+            && tiles::fits::<K>(self.live, self.keys.width, self.values.width);
+        #[cfg(not(target_arch = "x86_64"))]
+        false
+    }
+
+    fn tile_queries(&mut self, d: usize) {
+        #[cfg(target_arch = "x86_64")]
+        {
+            let (queries, start) = (self.queries, self.rows.start);
+            let work = tiles::Round {
+                row: |r| &queries.q[queries.at(start + r) * d..][..d],
+                rows: self.rows.len(),
+                d,
+                out: self.memory.q,
+            };
+            work.run(self.live);
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        let _ = d;
+    }
+
     fn round_queries(&mut self, d: usize) {
         let queries = self.queries;
         let out = self.memory.query.chunks_exact_mut(q8::query_words(d));
@@ -195,7 +205,9 @@ impl<K: Cached, V: Cached> Block<'_, '_, K, V> {
         }
         // SAFETY: the pointers above are rows of the cache.
         unsafe {
-            if rows > FEW {
+            if self.tiled() {
+                self.scores_in_tiles(n, &k);
+            } else if rows > FEW {
                 self.scores_of_many(s, n, &k);
             } else {
                 self.scores_of_few(s, n, &k);
@@ -211,7 +223,62 @@ impl<K: Cached, V: Cached> Block<'_, '_, K, V> {
             list_scales(&self.values, n, &slot, self.memory.scales);
         }
         // SAFETY: as above.
-        unsafe { self.add_values(s, n, &v, run.is_some()) };
+        unsafe {
+            if self.tiled() {
+                self.add_values_in_tiles(n, &v);
+            } else {
+                self.add_values(s, n, &v, run.is_some());
+            }
+        }
+    }
+
+    /// # Safety
+    /// The first `n` pointers are rows of keys.
+    #[inline(always)]
+    unsafe fn scores_in_tiles(&mut self, n: usize, k: &[*const K; TILE]) {
+        #[cfg(target_arch = "x86_64")]
+        {
+            let memory = &mut *self.memory;
+            let work = tiles::Scores {
+                keys: k,
+                n,
+                d: self.keys.width,
+                scales: memory.scales,
+                q: memory.q,
+                rows: self.rows.len(),
+                memory: memory.k,
+                out: memory.scores,
+            };
+            // SAFETY: by this function's contract.
+            unsafe { work.run(self.live) }
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        let _ = (n, k);
+    }
+
+    /// # Safety
+    /// The first `n` pointers are rows of values.
+    #[inline(always)]
+    unsafe fn add_values_in_tiles(&mut self, n: usize, v: &[*const V; TILE]) {
+        #[cfg(target_arch = "x86_64")]
+        {
+            let memory = &mut *self.memory;
+            let work = tiles::Values {
+                values: v,
+                n,
+                dv: self.values.width,
+                scales: memory.scales,
+                weights: memory.scores,
+                rows: self.rows.len(),
+                rounded: memory.weighted,
+                memory: memory.v,
+                sums: memory.sums,
+            };
+            // SAFETY: by this function's contract.
+            unsafe { work.run(self.live) }
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        let _ = (n, v);
     }
 
     /// # Safety
@@ -433,100 +500,4 @@ impl<K: Cached, V: Cached> Block<'_, '_, K, V> {
 #[inline(always)]
 fn in_integers(live: Live) -> bool {
     cfg!(target_arch = "x86_64") && live.isa() >= crate::Isa::Avx512Vnni
-}
-
-/// Writes the scales of a tile as `[blocks, TILE]`.
-#[inline(always)]
-fn list_scales<E>(
-    rows: &HeadRows<'_, E>,
-    n: usize,
-    slot: impl Fn(usize) -> usize,
-    out: &mut [f32],
-) {
-    // Without the branch for a NaN that `to_f32` has.
-    let wide = |scale: bf16| f32::from_bits(u32::from(scale.to_bits()) << 16);
-    let out = &mut out[..q8::blocks(rows.width) * TILE];
-    if let ([first, second, third, fourth], 4) = (out.as_chunks_mut::<TILE>().0, rows.blocks) {
-        // Heads of 128, the most common ones: a loop of known length.
-        for i in 0..n.min(TILE) {
-            let scales = rows.scales(slot(i));
-            if let [a, b, c, d] = scales {
-                first[i] = wide(*a);
-                second[i] = wide(*b);
-                third[i] = wide(*c);
-                fourth[i] = wide(*d);
-            }
-        }
-        return;
-    }
-    for i in 0..n {
-        for (out, scale) in out.chunks_exact_mut(TILE).zip(rows.scales(slot(i))) {
-            out[i] = wide(*scale);
-        }
-    }
-}
-
-/// Multiplies a panel `[d, used]` with the scales of its columns.
-///
-/// # Safety
-/// `panel` is valid for reading and writing; `used` is whole vectors and at most a tile.
-#[inline(always)]
-unsafe fn scale_panel<S: Simd>(s: S, (d, used): (usize, usize), scales: &[f32], panel: *mut f32) {
-    assert!(scales.len() >= q8::blocks(d) * TILE && used <= TILE);
-    for k in 0..d {
-        for c in (0..used).step_by(S::LANES) {
-            // SAFETY: inside the panel by this function's contract, and the scales by the
-            // assertion.
-            unsafe {
-                let p = panel.add(k * used + c);
-                let scale = s.load(scales.as_ptr().add(k / q8::BLOCK * TILE + c));
-                s.store(p, s.mul(s.load(p), scale));
-            }
-        }
-    }
-}
-
-/// Copies a row as f32, multiplied with its blocks' scales, which stand [`TILE`] apart.
-///
-/// # Safety
-/// `row` is valid for reading, `out` for writing `n` elements.
-#[inline(always)]
-unsafe fn widen_scaled<S: Simd, E: Element>(
-    s: S,
-    row: *const E,
-    n: usize,
-    scales: &[f32],
-    out: *mut f32,
-) {
-    for first in (0..n).step_by(q8::BLOCK) {
-        let (scale, end) = (scales[first / q8::BLOCK * TILE], n.min(first + q8::BLOCK));
-        let whole = first + (end - first) / S::LANES * S::LANES;
-        // SAFETY: offsets stay below `n`.
-        unsafe {
-            for c in (first..whole).step_by(S::LANES) {
-                s.store(out.add(c), s.mul(E::load(s, row.add(c)), s.splat(scale)));
-            }
-            for c in whole..end {
-                *out.add(c) = (*row.add(c)).widen() * scale;
-            }
-        }
-    }
-}
-
-/// Copies a row as f32.
-///
-/// # Safety
-/// `row` is valid for reading, `out` for writing `n` elements.
-#[inline(always)]
-unsafe fn widen<S: Simd, E: Element>(s: S, row: *const E, n: usize, out: *mut f32) {
-    let whole = n / S::LANES * S::LANES;
-    // SAFETY: offsets stay below `n`.
-    unsafe {
-        for c in (0..whole).step_by(S::LANES) {
-            s.store(out.add(c), E::load(s, row.add(c)));
-        }
-        for c in whole..n {
-            *out.add(c) = (*row.add(c)).widen();
-        }
-    }
 }

@@ -2,6 +2,7 @@
 
 mod block;
 mod cache;
+mod cached;
 mod index;
 mod mla;
 mod plan;
@@ -10,7 +11,10 @@ mod q8;
 mod q8_vnni;
 mod rows;
 mod selected;
+#[cfg(target_arch = "x86_64")]
+mod tiles;
 mod view;
+mod widen;
 
 pub use cache::{CacheBuffer, CacheData, CacheDataMut, CacheShape, CacheType, append};
 pub use index::{IndexScratch, Indexer, index_topk};
@@ -68,7 +72,9 @@ impl AttentionScratch {
 /// The keys and values of all positions up to the last query's must have been appended. Scores,
 /// softmax and sums are f32, whatever the cache's type; but keys in [`CacheType::Q8`] and up to six
 /// queries of a key head (decoding) multiply in integers on sets with VNNI, with the queries rounded
-/// to the same blocks.
+/// to the same blocks. And with more rows than that, widths that are multiples of 32 and a cache that
+/// isn't f32, [`Isa::Amx`](crate::Isa) multiplies in bf16: queries, keys, values and the weights of
+/// positions are rounded to it, each by at most 2⁻⁹ of itself.
 ///
 /// # Errors
 /// When lengths or head counts don't fit, or the cache's capacity is smaller than the span of

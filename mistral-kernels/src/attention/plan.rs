@@ -6,8 +6,9 @@ use std::ops::Range;
 
 use half::bf16;
 
-use super::block::{Block, Cached, FEW, Memory, Queries, ROWS, Source, TILE, padded};
-use super::cache::CacheData;
+use super::block::{Block, FEW, Memory, Queries, ROWS, ROWS_UNTILED, Source, TILE, padded};
+use super::cache::{CacheData, CacheType};
+use super::cached::Cached;
 use super::view::{Stored, Values};
 use super::{Attention, KvCache, Selected, q8};
 use crate::Cpu;
@@ -121,6 +122,8 @@ struct Plan<'a> {
     call: Call<'a>,
     /// Query heads of a key head.
     group: usize,
+    /// Most rows of a block.
+    most: usize,
     /// Blocks of rows of a key head.
     blocks: usize,
     /// Parts that a block's positions are split into.
@@ -171,15 +174,18 @@ pub(super) fn attend(cpu: &Cpu, call: Call<'_>, out: &mut [f32], buffers: &mut B
 impl<'a> Plan<'a> {
     fn new(cpu: &Cpu, call: Call<'a>) -> Self {
         let (t, group) = (call.t, call.attention.n_heads / call.cache.n_kv_heads());
+        let tiles = cpu.isa() == crate::Isa::Amx && call.cache.kind() != CacheType::F32;
+        let most = if tiles { ROWS } else { ROWS_UNTILED };
         // A list belongs to one query, so a block doesn't cross queries then.
         let blocks = match call.selected {
-            Some(_) => t * group.div_ceil(ROWS),
-            None => (t * group).div_ceil(ROWS),
+            Some(_) => t * group.div_ceil(most),
+            None => (t * group).div_ceil(most),
         };
         let all = blocks * call.cache.n_kv_heads();
         let plan = Self {
             call,
             group,
+            most,
             blocks,
             parts: 1,
         };
@@ -216,13 +222,13 @@ impl<'a> Plan<'a> {
         let (head, block) = (block / self.blocks, block % self.blocks);
         let (offset, rows, inside) = match self.call.selected {
             Some(_) => {
-                let per_query = self.group.div_ceil(ROWS);
+                let per_query = self.group.div_ceil(self.most);
                 let query = block / per_query;
                 (query * self.group, self.group, block % per_query)
             }
             None => (0, self.call.t * self.group, block),
         };
-        let (start, n) = split(rows, ROWS, inside);
+        let (start, n) = split(rows, self.most, inside);
         (head, offset + start..offset + start + n)
     }
 

@@ -2,7 +2,7 @@
 
 use half::bf16;
 
-use super::cache::{CacheData, CacheShape};
+use super::cache::{CacheData, CacheShape, CacheType};
 use super::q8;
 use crate::KernelError;
 
@@ -141,6 +141,11 @@ impl<'a> KvCache<'a> {
     #[must_use]
     pub fn dv(&self) -> usize {
         self.dv
+    }
+
+    /// Type of keys and values.
+    pub(super) fn kind(&self) -> CacheType {
+        self.k.kind()
     }
 
     /// Keys, and where values are.

@@ -102,6 +102,16 @@ fn round(kind: CacheType, x: &[f32], width: usize) -> Vec<f32> {
     }
 }
 
+/// How far an output may be off: with many rows, tiles of bf16 round all four factors.
+fn tolerance(cpu: &Cpu, kind: CacheType, few: bool, widths: [usize; 2]) -> f64 {
+    let tiled = cpu.isa() == Isa::Amx && kind != CacheType::F32;
+    if tiled && !few && widths.iter().all(|w| w % 32 == 0) {
+        // Scores reach 4 here, values 1.
+        return 1.5e-2;
+    }
+    4e-6
+}
+
 /// Queries as they are multiplied with keys: in bytes where few meet keys in bytes.
 fn rounded_queries(cpu: &Cpu, kind: CacheType, q: &[f32], few: bool, d: usize) -> Vec<f32> {
     if few && kind == CacheType::Q8 && cpu.isa() >= Isa::Avx512Vnni {
@@ -187,7 +197,7 @@ fn attention_equals_the_definition() {
             let far = worst(&out, &expected, None);
             let (isa, threads) = (cpu.isa(), cpu.threads());
             assert!(
-                far < 4e-6,
+                far < tolerance(&cpu, kind, few, [c.d, c.dv]),
                 "{isa} threads {threads} case {n} {kind:?}: {far:e}"
             );
         }
@@ -346,7 +356,8 @@ fn attention_to_selected_positions_equals_the_definition() {
             )
             .expect("the shapes fit");
             let far = worst(&out, &expected, None);
-            assert!(far < 4e-6, "{} case {n} {kind:?}: {far:e}", cpu.isa());
+            let near = tolerance(&cpu, kind, few, [c.d, c.dv]);
+            assert!(far < near, "{} case {n} {kind:?}: {far:e}", cpu.isa());
         }
     });
 }
@@ -496,7 +507,8 @@ fn a_latent_cache_reads_values_from_its_keys() {
                     &|_, _| true,
                 );
                 let far = worst(&out, &expected, None);
-                assert!(far < 4e-6, "{} {kind:?} d {d}: {far:e}", cpu.isa());
+                let near = tolerance(&cpu, kind, t * heads <= 6, [d, dv]);
+                assert!(far < near, "{} {kind:?} d {d}: {far:e}", cpu.isa());
             }
         }
     }
