@@ -64,7 +64,7 @@ impl std::fmt::Display for Fingerprint {
 ///
 /// Invariant: there are tokens, all of them ids of the model, and `rows` has the length that the
 /// model's description, the cache's type and the number of tokens give.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Prefix {
     fingerprint: Fingerprint,
     cache: CacheType,
@@ -73,6 +73,18 @@ pub struct Prefix {
     rows: Vec<u8>,
     /// Of the layer whose window is the shortest.
     window: Option<usize>,
+}
+
+/// Without the rows, which may be gigabytes.
+impl std::fmt::Debug for Prefix {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Prefix")
+            .field("fingerprint", &self.fingerprint)
+            .field("cache", &self.cache)
+            .field("tokens", &self.tokens.len())
+            .field("row_bytes", &self.rows.len())
+            .finish_non_exhaustive()
+    }
 }
 
 impl Prefix {
