@@ -47,8 +47,7 @@ fn cache(spec: &ModelSpec, sizes: &Sizes) -> Option<usize> {
     sequence.checked_mul(sizes.sequences)
 }
 
-/// What kernels ask for. Their buffers are theirs to size: this follows them to within a few
-/// thousand bytes.
+/// What kernels ask for. Their buffers are theirs to size: this follows them to within a tenth.
 fn scratch(spec: &ModelSpec, sizes: &Sizes, threads: usize) -> Option<usize> {
     let (t, threads) = (sizes.tokens, threads.max(1));
     let moe = spec.moe.as_ref();
@@ -91,10 +90,12 @@ fn scratch(spec: &ModelSpec, sizes: &Sizes, threads: usize) -> Option<usize> {
 /// Packed and quantised inputs of a matrix product, and each thread's panels.
 fn product(rows: usize, few: usize, columns: usize, threads: usize) -> Option<usize> {
     /// Bytes of 256 quantised numbers.
-    const GROUP: usize = 320;
+    const GROUP: usize = 832;
     let panels = match Isa::best() {
         #[cfg(target_arch = "x86_64")]
         Isa::Amx => 768 << 10,
+        #[cfg(target_arch = "x86_64")]
+        best if best >= Isa::Avx512Vnni => 280 << 10,
         _ => 64 << 10,
     };
     rows.checked_mul(columns)?
@@ -106,7 +107,7 @@ fn product(rows: usize, few: usize, columns: usize, threads: usize) -> Option<us
 /// Of one thread: queries, a tile of keys and of values with their scales, scores, the same times
 /// scales, sums, and parts of long caches.
 fn attention(d: usize, dv: usize) -> usize {
-    const ROWS: usize = 48;
+    const ROWS: usize = 64;
     const TILE: usize = 64;
     const PARTS: usize = 8;
     const FEW: usize = 6;
