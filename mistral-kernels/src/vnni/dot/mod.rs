@@ -11,7 +11,7 @@ use std::arch::x86_64::*;
 use mistral_core::precision::Format;
 
 use crate::cpu::Live;
-use crate::quant::{AHEAD, DotGroups, FAR_AHEAD, Group, groups};
+use crate::quant::{AHEAD, DotGroups, FAR_AHEAD, Group, groups, two_streams};
 
 /// Groups of 256 weights that are fetched and, in super-blocks, unpacked together.
 const TOGETHER: usize = 4;
@@ -77,7 +77,7 @@ unsafe fn run(work: &DotGroups<'_>, live: Live) -> bool {
 /// As [`run`].
 #[inline(always)]
 unsafe fn rows<R: Row>(work: &DotGroups<'_>, live: Live) {
-    for r in work.rows.clone() {
+    for r in two_streams(&work.rows) {
         let mut t = 0;
         while t < work.tokens {
             // SAFETY: these tokens exist.
@@ -135,12 +135,10 @@ unsafe fn fetch<R: Row>(p: *const u8, live: Live) {
     let ahead = if amd { AMD_AHEAD } else { AHEAD };
     // SAFETY: by this function's contract.
     unsafe {
-        if !amd {
-            for line in 0..lines {
+        for line in 0..lines {
+            if !amd {
                 _mm_prefetch::<_MM_HINT_T1>(p.wrapping_add(FAR_AHEAD + line * 64).cast());
             }
-        }
-        for line in 0..lines {
             _mm_prefetch::<_MM_HINT_T0>(p.wrapping_add(ahead + line * 64).cast());
         }
     }
