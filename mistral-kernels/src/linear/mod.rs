@@ -8,7 +8,7 @@ mod product;
 mod tile;
 
 pub(crate) use dot::dots;
-pub(crate) use pack::{Words, panel, rows as pack_rows};
+pub(crate) use pack::{MIN_TILED, Words, panel, rows as pack_rows};
 use product::FEW;
 pub(crate) use product::{Buffers, OutRows, Product, Rows, run};
 pub(crate) use tile::{Mode, Out, packed_tile, row_tile, split, tile_cols};
@@ -48,14 +48,14 @@ impl LinearScratch {
 ///
 /// Sums are accumulated in f32. With float weights activations are f32, too, except that bf16
 /// weights and many tokens round them to bf16 on [`Isa::Avx512Bf16`](crate::Isa) (more than 16
-/// tokens) and [`Isa::Amx`](crate::Isa) (8 or more): a relative error of a product of at most 2⁻⁸.
+/// tokens) and [`Isa::Amx`](crate::Isa) (more than 8): a relative error of a product of at most 2⁻⁸.
 ///
 /// With weights in blocks activations are always rounded:
 ///
 /// | tokens | set | activations | weights |
 /// |---|---|---|---|
-/// | 8 or more | AMX | bf16 | bf16 |
-/// | more than 16 | VNNI without AMX, columns a multiple of 256 | 8 bits | 8 bits; Q8_0 as stored |
+/// | more than 8 | AMX | bf16 | bf16 |
+/// | more than 8 | VNNI without AMX, columns a multiple of 256 | 8 bits | 8 bits; Q8_0 as stored |
 /// | more than 16 | others | f32 | as stored |
 /// | fewer | all | 8 bits | as stored |
 ///

@@ -62,7 +62,7 @@ pub(crate) enum Words {
     Bf16Pairs,
     /// The same, in the order of tiles (see [`crate::amx`]), from [`MIN_TILED`] tokens on.
     Tiles,
-    /// Bytes with their scales, see [`crate::vnni`].
+    /// Bytes with their scales, see [`crate::vnni`], from [`MIN_TILED`] tokens on.
     Bytes,
 }
 
@@ -75,16 +75,16 @@ pub(crate) const BYTE_TILE: usize = crate::vnni::TOKENS;
 #[cfg(not(target_arch = "x86_64"))]
 pub(crate) const BYTE_TILE: usize = 1;
 
-/// From this many tokens on, tiles are worth their packing. Padded to whole tiles of bf16, eight
-/// tokens or more fit the place of their floats.
-const MIN_TILED: usize = 8;
+/// From this many tokens on, tiles are worth their packing. Padded to whole tiles, that many tokens or
+/// more fit the place of their floats.
+pub(crate) const MIN_TILED: usize = 9;
 
 impl Words {
     /// Whether a product with this many tokens reads activations as they are, not packed.
     pub(crate) fn few(self, tokens: usize) -> bool {
         match self {
-            Self::F32 | Self::Bf16Pairs | Self::Bytes => tokens <= FEW,
-            Self::Tiles => tokens < MIN_TILED,
+            Self::F32 | Self::Bf16Pairs => tokens <= FEW,
+            Self::Tiles | Self::Bytes => tokens < MIN_TILED,
         }
     }
 

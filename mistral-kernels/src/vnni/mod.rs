@@ -17,6 +17,8 @@ pub(crate) use dot::dots;
 pub(crate) use gemm::{GemmBytes, SCRATCH};
 pub(crate) use pack::PackBytes;
 
+use crate::linear::MIN_TILED;
+
 /// Weights and activations of a group.
 const GROUP: usize = 256;
 /// Tokens of a tile.
@@ -37,7 +39,9 @@ struct Tokens {
 const TOKEN_WORDS: usize = size_of::<Tokens>() / 4;
 
 // Padded to whole tiles, the fewest tokens that are packed fit the place of their floats.
-const _: () = assert!(size_of::<Tokens>() == 2112 && 2112 * 3 <= 17 * GROUP * 4);
+const _: () = assert!(
+    size_of::<Tokens>() * MIN_TILED.div_ceil(TOKENS) <= MIN_TILED * GROUP * size_of::<f32>()
+);
 
 /// 256 weights of 16 rows.
 #[repr(C, align(64))]

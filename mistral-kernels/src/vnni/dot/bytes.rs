@@ -18,12 +18,16 @@ impl Row for Q8_0 {
     unsafe fn add<const T: usize>(
         p: *const u8,
         count: usize,
-        (x, stride): (*const Group, usize),
+        x: [*const Group; T],
         sums: &mut Sums<T>,
     ) {
         for g in 0..count {
+            let mut here = x;
+            for x in &mut here {
+                *x = x.wrapping_add(g);
+            }
             // SAFETY: by this function's contract.
-            unsafe { group(p.add(g * Self::BYTES), (x.add(g), stride), sums) };
+            unsafe { group(p.add(g * Self::BYTES), here, sums) };
         }
     }
 }
@@ -31,11 +35,7 @@ impl Row for Q8_0 {
 /// # Safety
 /// As [`Row::add`], for one group.
 #[inline(always)]
-unsafe fn group<const T: usize>(
-    p: *const u8,
-    (x, stride): (*const Group, usize),
-    sums: &mut Sums<T>,
-) {
+unsafe fn group<const T: usize>(p: *const u8, x: [*const Group; T], sums: &mut Sums<T>) {
     // SAFETY: by this function's contract.
     unsafe {
         let d = eight_halves(p, BLOCK);
@@ -51,15 +51,14 @@ unsafe fn group<const T: usize>(
             let (a, b) = (_mm256_set1_epi32(2 * pair), _mm256_set1_epi32(2 * pair + 1));
             let pick = _mm512_inserti64x4::<1>(_mm512_castsi256_si512(a), b);
             let scales = _mm512_permutexvar_ps(pick, wide);
-            for (t, found) in found.iter_mut().enumerate() {
-                let q = (&raw const (*x.add(t * stride)).q).cast::<u8>();
+            for (x, found) in x.into_iter().zip(&mut found) {
+                let q = (&raw const (*x).q).cast::<u8>();
                 let q = _mm512_load_si512(q.add(64 * pair as usize).cast());
                 let total = _mm512_dpbusd_epi32(_mm512_setzero_si512(), codes, q);
                 *found = _mm512_fmadd_ps(_mm512_cvtepi32_ps(total), scales, *found);
             }
         }
-        for (t, (sum, found)) in sums.iter_mut().zip(found).enumerate() {
-            let x = x.add(t * stride);
+        for ((sum, found), x) in sums.iter_mut().zip(found).zip(x) {
             *sum = _mm512_fmadd_ps(found, _mm512_set1_ps((*x).d[0]), *sum);
             *sum = take_off(above, x, *sum);
         }

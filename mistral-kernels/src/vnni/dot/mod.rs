@@ -28,12 +28,11 @@ trait Row {
     ///
     /// # Safety
     /// Runs with AVX-512 F, BW, DQ, VL and VNNI enabled. `p` is valid for reading as many groups of
-    /// weights as the number says, and as many of activations stand at each of `T` multiples of the
-    /// second number.
+    /// weights as the number says, and each of `x` for as many of activations.
     unsafe fn add<const T: usize>(
         p: *const u8,
         count: usize,
-        x: (*const Group, usize),
+        x: [*const Group; T],
         sums: &mut Sums<T>,
     );
 }
@@ -77,48 +76,73 @@ unsafe fn run(work: &DotGroups<'_>, live: Live) -> bool {
 /// As [`run`].
 #[inline(always)]
 unsafe fn rows<R: Row>(work: &DotGroups<'_>, live: Live) {
-    for r in two_streams(&work.rows) {
-        let mut t = 0;
-        while t < work.tokens {
-            // SAFETY: these tokens exist.
-            unsafe {
-                t += match work.tokens - t {
-                    1 => row::<R, 1>(work, live, (r, t)),
-                    2 | 3 => row::<R, 2>(work, live, (r, t)),
-                    4..8 => row::<R, 4>(work, live, (r, t)),
-                    _ => row::<R, 8>(work, live, (r, t)),
-                };
+    let mut t = 0;
+    while t < work.tokens {
+        // SAFETY: these tokens exist.
+        unsafe {
+            match work.tokens - t {
+                1 => each_row::<R, 1>(work, live, t),
+                2 => each_row::<R, 2>(work, live, t),
+                3 | 4 => each_row::<R, 4>(work, live, t),
+                5 | 6 => each_row::<R, 6>(work, live, t),
+                _ => each_row::<R, 8>(work, live, t),
             }
+        }
+        t += 8;
+    }
+}
+
+/// Where the groups of `T` tokens from `t` on begin; missing tokens are the last one once more.
+///
+/// # Safety
+/// Token `t` exists.
+#[inline(always)]
+unsafe fn tokens<const T: usize>(work: &DotGroups<'_>, t: usize) -> [*const Group; T] {
+    let count = groups(work.cols);
+    let mut x = [work.x.as_ptr(); T];
+    for (i, x) in x.iter_mut().enumerate() {
+        *x = x.wrapping_add((t + i).min(work.tokens - 1) * count);
+    }
+    x
+}
+
+/// All rows with up to `T` tokens.
+///
+/// # Safety
+/// As [`run`]; the first of the tokens exists.
+#[inline(always)]
+unsafe fn each_row<R: Row, const T: usize>(work: &DotGroups<'_>, live: Live, t: usize) {
+    let count = groups(work.cols);
+    // SAFETY: offsets stay inside the rows and the tokens.
+    unsafe {
+        let x = tokens::<T>(work, t);
+        for r in two_streams(&work.rows) {
+            let row = work.w.bytes().as_ptr().add(r * count * R::BYTES);
+            let mut sums = [_mm512_setzero_ps(); T];
+            for g in (0..count).step_by(TOGETHER) {
+                let p = row.add(g * R::BYTES);
+                fetch::<R>(p, live);
+                let mut here = x;
+                for x in &mut here {
+                    *x = x.wrapping_add(g);
+                }
+                R::add::<T>(p, TOGETHER.min(count - g), here, &mut sums);
+            }
+            write(work, (r, t), &sums);
         }
     }
 }
 
-/// One row times `T` tokens from `t` on. Returns `T`.
+/// Writes the sums of a row with the tokens from `t` on.
 ///
 /// # Safety
-/// As [`run`]; the row and the tokens exist.
+/// As [`run`]; the row and the first of the tokens exist.
 #[inline(always)]
-unsafe fn row<R: Row, const T: usize>(
-    work: &DotGroups<'_>,
-    live: Live,
-    (r, t): (usize, usize),
-) -> usize {
-    let count = groups(work.cols);
-    // SAFETY: offsets stay inside the row and the tokens.
-    unsafe {
-        let mut sums = [_mm512_setzero_ps(); T];
-        let row = work.w.bytes().as_ptr().add(r * count * R::BYTES);
-        let x = work.x.as_ptr().add(t * count);
-        for g in (0..count).step_by(TOGETHER) {
-            let p = row.add(g * R::BYTES);
-            fetch::<R>(p, live);
-            R::add::<T>(p, TOGETHER.min(count - g), (x.add(g), count), &mut sums);
-        }
-        for (i, sum) in sums.into_iter().enumerate() {
-            *work.y.at(t + i, r) = _mm512_reduce_add_ps(sum);
-        }
+unsafe fn write<const T: usize>(work: &DotGroups<'_>, (r, t): (usize, usize), sums: &Sums<T>) {
+    for (i, sum) in sums.iter().enumerate().take(work.tokens - t) {
+        // SAFETY: by this function's contract.
+        unsafe { *work.y.at(t + i, r) = _mm512_reduce_add_ps(*sum) };
     }
-    T
 }
 
 /// Fetches what is read later. Intel's first-level cache waits for few lines at once, so that most of

@@ -42,12 +42,16 @@ impl<N: Nibbles> Row for N {
     unsafe fn add<const T: usize>(
         p: *const u8,
         count: usize,
-        (x, stride): (*const Group, usize),
+        x: [*const Group; T],
         sums: &mut Sums<T>,
     ) {
         for g in 0..count {
+            let mut here = x;
+            for x in &mut here {
+                *x = x.wrapping_add(g);
+            }
             // SAFETY: by this function's contract.
-            unsafe { group::<N, T>(p.add(g * Self::BYTES), (x.add(g), stride), sums) };
+            unsafe { group::<N, T>(p.add(g * Self::BYTES), here, sums) };
         }
     }
 }
@@ -57,7 +61,7 @@ impl<N: Nibbles> Row for N {
 #[inline(always)]
 unsafe fn group<N: Nibbles, const T: usize>(
     p: *const u8,
-    (x, stride): (*const Group, usize),
+    x: [*const Group; T],
     sums: &mut Sums<T>,
 ) {
     // SAFETY: by this function's contract.
@@ -75,8 +79,8 @@ unsafe fn group<N: Nibbles, const T: usize>(
             let lanes = _mm512_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3);
             let lanes = _mm512_add_epi32(lanes, _mm512_set1_epi32(4 * half as i32));
             let scales = _mm512_permutexvar_ps(lanes, wide);
-            for (t, found) in found.iter_mut().enumerate() {
-                let q = (&raw const (*x.add(t * stride)).sixteens).cast::<u8>();
+            for (x, found) in x.into_iter().zip(&mut found) {
+                let q = (&raw const (*x).sixteens).cast::<u8>();
                 let q = q.add(128 * half);
                 let (low, high) = (
                     _mm512_load_si512(q.cast()),
@@ -87,8 +91,7 @@ unsafe fn group<N: Nibbles, const T: usize>(
                 *found = _mm512_fmadd_ps(_mm512_cvtepi32_ps(total), scales, *found);
             }
         }
-        for (t, (sum, found)) in sums.iter_mut().zip(found).enumerate() {
-            let x = x.add(t * stride);
+        for ((sum, found), x) in sums.iter_mut().zip(found).zip(x) {
             *sum = _mm512_fmadd_ps(found, _mm512_set1_ps((*x).d[0]), *sum);
             *sum = take_off(above, x, *sum);
         }

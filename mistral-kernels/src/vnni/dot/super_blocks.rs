@@ -24,7 +24,7 @@ impl<const BYTES: usize> Row for Blocks<BYTES> {
     unsafe fn add<const T: usize>(
         p: *const u8,
         count: usize,
-        (x, stride): (*const Group, usize),
+        x: [*const Group; T],
         sums: &mut Sums<T>,
     ) {
         // SAFETY: by this function's contract; blocks that are missing are the last one once more,
@@ -34,8 +34,7 @@ impl<const BYTES: usize> Row for Blocks<BYTES> {
             let heads = four(|i| _mm_loadu_si128(p.add(at(i) * BYTES).cast()));
             let (scales, minima) = scales_and_minima(heads);
             let (d, dmin) = factors(heads, count);
-            for (t, sum) in sums.iter_mut().enumerate() {
-                let x = x.add(t * stride);
+            for (sum, x) in sums.iter_mut().zip(x) {
                 let wide = four(|i| _mm_load_si128((&raw const (*x.add(at(i))).wide_sums).cast()));
                 let scale = four(|i| _mm_load_si128((&raw const (*x.add(at(i))).d).cast()));
                 let total = _mm512_cvtepi32_ps(_mm512_madd_epi16(minima, wide));
@@ -49,8 +48,8 @@ impl<const BYTES: usize> Row for Blocks<BYTES> {
                     let lanes = _mm512_loadu_si512(LANES[i][j].as_ptr().cast());
                     *picked = _mm512_permutexvar_epi16(lanes, scales);
                 }
-                for (t, sum) in sums.iter_mut().enumerate() {
-                    let x = x.add(t * stride + i);
+                for (sum, x) in sums.iter_mut().zip(x) {
+                    let x = x.add(i);
                     let mut total = _mm512_setzero_si512();
                     for j in 0..4 {
                         let q = (&raw const (*x).pairs).cast::<u8>().add(64 * j);
