@@ -133,6 +133,7 @@ impl Bench {
             for (t, rows) in [1, 2, 4, 8, 16].map(|t| (t, 131_072)).into_iter().chain([
                 // What a second-level cache holds: the kernel without the memory.
                 (1, 256),
+                (8, 256),
                 (64, 4096),
                 (128, 4096),
                 (512, 4096),

@@ -5,6 +5,7 @@
 use std::arch::x86_64::*;
 
 use super::{Row, Sums, TOGETHER};
+use crate::bytes::add_pairs;
 use crate::quant::Group;
 
 /// Q4_K.
@@ -34,12 +35,14 @@ impl<const BYTES: usize> Row for Blocks<BYTES> {
             let heads = four(|i| _mm_loadu_si128(p.add(at(i) * BYTES).cast()));
             let (scales, minima) = scales_and_minima(heads);
             let (d, dmin) = factors(heads, count);
-            for (sum, x) in sums.iter_mut().zip(x) {
+            let mut together = [[0.0; 16]; T];
+            for ((sum, x), together) in sums.iter_mut().zip(x).zip(&mut together) {
                 let wide = four(|i| _mm_load_si128((&raw const (*x.add(at(i))).wide_sums).cast()));
                 let scale = four(|i| _mm_load_si128((&raw const (*x.add(at(i))).d).cast()));
+                let scale = _mm512_castsi512_ps(scale);
                 let total = _mm512_cvtepi32_ps(_mm512_madd_epi16(minima, wide));
-                let total = _mm512_mul_ps(total, dmin);
-                *sum = _mm512_fnmadd_ps(total, _mm512_castsi512_ps(scale), *sum);
+                *sum = _mm512_fnmadd_ps(_mm512_mul_ps(total, dmin), scale, *sum);
+                _mm512_storeu_ps(together.as_mut_ptr(), _mm512_mul_ps(d, scale));
             }
             for i in 0..count {
                 let codes = codes::<BYTES>(p.add(i * BYTES));
@@ -48,17 +51,21 @@ impl<const BYTES: usize> Row for Blocks<BYTES> {
                     let lanes = _mm512_loadu_si512(LANES[i][j].as_ptr().cast());
                     *picked = _mm512_permutexvar_epi16(lanes, scales);
                 }
-                for (sum, x) in sums.iter_mut().zip(x) {
-                    let x = x.add(i);
+                for ((sum, x), together) in sums.iter_mut().zip(x).zip(&together) {
+                    let q = (&raw const (*x.add(i)).pairs).cast::<u8>();
                     let mut total = _mm512_setzero_si512();
                     for j in 0..4 {
-                        let q = (&raw const (*x).pairs).cast::<u8>().add(64 * j);
-                        let q = _mm512_load_si512(q.cast());
+                        let q = _mm512_load_si512(q.add(64 * j).cast());
                         let products = _mm512_maddubs_epi16(codes[j], q);
-                        total = _mm512_dpwssd_epi32(total, products, picked[j]);
+                        total = if T > 2 {
+                            add_pairs(total, products, picked[j])
+                        } else {
+                            // Sooner done, which counts where there is little else to do.
+                            _mm512_dpwssd_epi32(total, products, picked[j])
+                        };
                     }
-                    let total = _mm512_mul_ps(_mm512_cvtepi32_ps(total), _mm512_set1_ps(d[2 * i]));
-                    *sum = _mm512_fmadd_ps(total, _mm512_set1_ps((*x).d[0]), *sum);
+                    let scale = _mm512_set1_ps(together[4 * i]);
+                    *sum = _mm512_fmadd_ps(_mm512_cvtepi32_ps(total), scale, *sum);
                 }
             }
         }
@@ -119,24 +126,25 @@ unsafe fn scales_and_minima(heads: __m512i) -> (__m512i, __m512i) {
     }
 }
 
-/// The factors of scales and minima of four blocks one after the other, and that of minima four
-/// times a block, without those of blocks that don't count.
+/// The factors of scales and of minima of four blocks, each four times, without those of blocks that
+/// don't count.
 ///
 /// # Safety
 /// Runs with AVX-512 F, VL and F16C enabled.
 #[inline(always)]
-unsafe fn factors(heads: __m512i, count: usize) -> ([f32; 8], __m512) {
-    let mut all = [0.0; 8];
-    // SAFETY: values in vectors, and a whole array.
+unsafe fn factors(heads: __m512i, count: usize) -> (__m512, __m512) {
+    // SAFETY: values in vectors.
     unsafe {
         let first = _mm512_setr_epi32(0, 4, 8, 12, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0);
         let first = _mm512_castsi512_si128(_mm512_permutexvar_epi32(first, heads));
-        let both = _mm256_cvtph_ps(first);
-        _mm256_storeu_ps(all.as_mut_ptr(), both);
-        let lanes = _mm512_setr_epi32(1, 1, 1, 1, 3, 3, 3, 3, 5, 5, 5, 5, 7, 7, 7, 7);
+        let both = _mm512_castps256_ps512(_mm256_cvtph_ps(first));
+        let lanes = _mm512_setr_epi32(0, 0, 0, 0, 2, 2, 2, 2, 4, 4, 4, 4, 6, 6, 6, 6);
+        let minima = _mm512_add_epi32(lanes, _mm512_set1_epi32(1));
         let mask = ((1u32 << (4 * count)) - 1) as __mmask16;
-        let both = _mm512_castps256_ps512(both);
-        (all, _mm512_maskz_permutexvar_ps(mask, lanes, both))
+        (
+            _mm512_maskz_permutexvar_ps(mask, lanes, both),
+            _mm512_maskz_permutexvar_ps(mask, minima, both),
+        )
     }
 }
 
