@@ -1,6 +1,8 @@
 //! Running state: every buffer of a session, made once and sized from the spec and the limits.
 
-use mistral_core::model::{AttentionKind, FeedForward, Indexer, LayerSpec, MlaSpec, ModelSpec};
+use mistral_core::model::{
+    AttentionKind, FeedForward, Indexer, LayerSpec, MlaSpec, ModelSpec, MoeSpec,
+};
 use mistral_kernels::{
     AttentionScratch, CacheBuffer, CacheShape, CacheType, ExpertsScratch, IndexScratch,
     KernelError, Latent, LinearScratch, MlaScratch, RopeAngles, Routing, Selected,
@@ -422,6 +424,13 @@ fn buffers(spec: &ModelSpec, w: &Widths, sizes: &Sizes) -> Buffers {
     }
 }
 
+/// The experts, where a layer has them.
+pub(crate) fn moe(spec: &ModelSpec) -> Option<&MoeSpec> {
+    let mut layers = spec.layers.iter();
+    let has = layers.any(|layer| layer.feed_forward == FeedForward::Moe);
+    spec.moe.as_ref().filter(|_| has)
+}
+
 fn scratch(spec: &ModelSpec, w: &Widths, sizes: &Sizes, threads: usize) -> Scratch {
     let t = sizes.tokens;
     let (mla, d, dv) = match &spec.attention {
@@ -433,11 +442,7 @@ fn scratch(spec: &ModelSpec, w: &Widths, sizes: &Sizes, threads: usize) -> Scrat
             (Some(MlaScratch::new(threads, &shape)), d, m.kv_lora_rank)
         }
     };
-    let has_moe = spec
-        .layers
-        .iter()
-        .any(|l| l.feed_forward == FeedForward::Moe);
-    let moe = spec.moe.as_ref().filter(|_| has_moe);
+    let moe = moe(spec);
     let top_k = moe.map_or(1, |m| m.num_experts_per_tok);
     Scratch {
         linear: LinearScratch::new(threads, t, w.widest),

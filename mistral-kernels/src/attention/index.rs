@@ -45,6 +45,13 @@ impl IndexScratch {
             threads,
         }
     }
+
+    /// Bytes that [`IndexScratch::new`] allocates, or `None` beyond the address space.
+    #[must_use]
+    pub fn bytes(threads: usize, capacity: usize) -> Option<usize> {
+        let each = size_of::<f32>() + size_of::<u32>();
+        threads.max(1).checked_mul(capacity)?.checked_mul(each)
+    }
 }
 
 /// Chooses for each query the `topk` visible positions with the highest

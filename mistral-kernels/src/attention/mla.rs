@@ -60,6 +60,18 @@ impl MlaScratch {
             values: Buffers::new(threads, (CHUNK * latent.n_heads, 0), latent.kv_lora),
         }
     }
+
+    /// Bytes that [`MlaScratch::new`] allocates, or `None` beyond the address space.
+    #[must_use]
+    pub fn bytes(threads: usize, latent: &Latent) -> Option<usize> {
+        let q = threads
+            .max(1)
+            .checked_mul(TILE_ROWS)?
+            .checked_mul(latent.nope)?
+            .checked_mul(size_of::<f32>())?;
+        let rows = CHUNK.checked_mul(latent.n_heads)?;
+        Buffers::bytes(threads, (rows, 0), latent.kv_lora)?.checked_add(q)
+    }
 }
 
 /// Turns queries `q [t, n_heads, nope + rope]` into `out [t, n_heads, kv_lora + rope]`:

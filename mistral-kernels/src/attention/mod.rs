@@ -64,6 +64,15 @@ impl AttentionScratch {
             buffers: plan::Buffers::new(threads, d, dv),
         }
     }
+
+    /// Bytes that [`AttentionScratch::new`] allocates for widths below 2²⁴, or `None` beyond the
+    /// address space.
+    #[must_use]
+    pub fn bytes(threads: usize, d: usize, dv: usize) -> Option<usize> {
+        (d.max(dv) < 1 << 24)
+            .then(|| plan::Buffers::bytes(threads, d, dv))
+            .flatten()
+    }
 }
 
 /// Causal attention: `out [t, n_heads, dv]` from `q [t, n_heads, d]`, whose first query stands at

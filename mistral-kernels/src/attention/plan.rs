@@ -43,6 +43,16 @@ impl Buffers {
         }
     }
 
+    /// Bytes that [`Buffers::new`] takes.
+    pub(super) fn bytes(threads: usize, d: usize, dv: usize) -> Option<usize> {
+        let threads = threads.max(1);
+        let parts = max_parts(threads).checked_mul(part_len(dv))?;
+        threads
+            .checked_mul(memory_len(d, dv))?
+            .checked_add(parts)?
+            .checked_mul(size_of::<f32>())
+    }
+
     /// What this memory was made for: threads and widths.
     pub(super) fn capacity(&self) -> (usize, usize, usize) {
         (self.threads, self.d, self.dv)

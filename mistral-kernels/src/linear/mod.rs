@@ -42,6 +42,13 @@ impl LinearScratch {
             buffers: Buffers::new(threads, (chunk, chunk.min(FEW)), max_cols),
         }
     }
+
+    /// Bytes that [`LinearScratch::new`] allocates, or `None` beyond the address space.
+    #[must_use]
+    pub fn bytes(threads: usize, max_tokens: usize, max_cols: usize) -> Option<usize> {
+        let chunk = max_tokens.clamp(1, CHUNK);
+        Buffers::bytes(threads, (chunk, chunk.min(FEW)), max_cols)
+    }
 }
 
 /// `y [t, rows] = x [t, cols] · Wᵀ`, where `t` follows from `x`.

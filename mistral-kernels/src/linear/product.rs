@@ -140,15 +140,35 @@ impl Buffers {
             quantized: vec![Group::ZERO; few_rows * groups(cols)],
             panels: vec![0.0; threads * panel_words + LINE],
             panel_words,
-            starts: Vec::with_capacity(512),
+            starts: Vec::with_capacity(STARTS),
             threads,
         }
+    }
+
+    /// Bytes that [`Buffers::new`] takes, or `None` beyond the address space.
+    pub(crate) fn bytes(
+        threads: usize,
+        (rows, few_rows): (usize, usize),
+        cols: usize,
+    ) -> Option<usize> {
+        let words = rows
+            .checked_mul(cols)?
+            .checked_add(threads.max(1).checked_mul(panel_words())?)?
+            .checked_add(2 * LINE)?;
+        let quantized = few_rows.checked_mul(groups(cols))?;
+        words
+            .checked_mul(size_of::<f32>())?
+            .checked_add(quantized.checked_mul(size_of::<Group>())?)?
+            .checked_add(STARTS * size_of::<usize>())
     }
 
     pub(crate) fn threads(&self) -> usize {
         self.threads
     }
 }
+
+/// Products that have a place from the beginning.
+const STARTS: usize = 512;
 
 /// Words of a line of the cache: tiles begin on one.
 const LINE: usize = 16;

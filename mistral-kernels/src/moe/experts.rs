@@ -72,6 +72,22 @@ impl ExpertsScratch {
             y: vec![0.0; rows * dim],
         }
     }
+
+    /// Bytes that [`ExpertsScratch::new`] allocates, or `None` beyond the address space.
+    #[must_use]
+    pub fn bytes(
+        threads: usize,
+        max_tokens: usize,
+        top_k: usize,
+        dim: usize,
+        hidden: usize,
+    ) -> Option<usize> {
+        let rows = max_tokens.checked_mul(top_k)?;
+        let floats = hidden.checked_mul(2)?.checked_add(dim)?.checked_mul(rows)?;
+        Buffers::bytes(threads, (rows, rows), dim.max(hidden))?
+            .checked_add(floats.checked_mul(size_of::<f32>())?)?
+            .checked_add(Groups::bytes(rows)?)
+    }
 }
 
 /// `y[i] = Σ_j weights[i, j] · expert(experts[i, j])(x[i])` for rows `[t, dim]`; `y` is
@@ -208,6 +224,12 @@ struct Groups {
 }
 
 impl Groups {
+    /// Bytes that [`Groups::new`] takes.
+    fn bytes(rows: usize) -> Option<usize> {
+        let words = rows.checked_mul(size_of::<usize>() + 2 * size_of::<u32>())?;
+        words.checked_add(257 * size_of::<usize>())
+    }
+
     fn new(rows: usize) -> Self {
         Self {
             // Grows once if there are more experts.
