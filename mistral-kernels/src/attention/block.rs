@@ -10,7 +10,7 @@ use std::ops::Range;
 use super::cached::Cached;
 use super::q8;
 #[cfg(target_arch = "x86_64")]
-use super::tiles;
+use super::rounded;
 use super::view::HeadRows;
 use super::widen::{list_scales, scale_panel, widen, widen_scaled};
 use crate::cpu::Live;
@@ -21,8 +21,10 @@ use crate::simd::{Kernel, Simd, exp};
 
 /// Most query rows of a block: four of Intel's tiles.
 pub(super) const ROWS: usize = 64;
-/// Those that are used without tiles: four register tiles of the widest set.
-pub(super) const ROWS_UNTILED: usize = 48;
+/// Those that are used in f32: four register tiles of the widest set.
+pub(super) const ROWS_FLOAT: usize = 48;
+/// Those that are used in pairs of bf16: five of these tiles, as packing is a larger part there.
+pub(super) const ROWS_PAIRS: usize = 60;
 
 /// Positions of a tile.
 pub(super) const TILE: usize = 64;
@@ -112,8 +114,8 @@ impl<K: Cached, V: Cached> Kernel for Block<'_, '_, K, V> {
         self.maxima[..rows].fill(f32::NEG_INFINITY);
         self.totals[..rows].fill(0.0);
         self.memory.sums[..rows * padded].fill(0.0);
-        if self.tiled() {
-            self.tile_queries(d);
+        if self.rounds() {
+            self.pair_queries(d);
         } else if rows > FEW {
             self.pack_queries(s, d);
         } else if K::SCALED && in_integers(self.live) {
@@ -159,21 +161,21 @@ impl<K: Cached, V: Cached> Block<'_, '_, K, V> {
         }
     }
 
-    /// Whether this block is worked on in Intel's tiles.
+    /// Whether this block's products are made in bf16.
     #[inline(always)]
-    fn tiled(&self) -> bool {
+    fn rounds(&self) -> bool {
         #[cfg(target_arch = "x86_64")]
         return self.rows.len() > FEW
-            && tiles::fits::<K>(self.live, self.keys.width, self.values.width);
+            && rounded::fits::<K>(self.live, self.keys.width, self.values.width);
         #[cfg(not(target_arch = "x86_64"))]
         false
     }
 
-    fn tile_queries(&mut self, d: usize) {
+    fn pair_queries(&mut self, d: usize) {
         #[cfg(target_arch = "x86_64")]
         {
             let (queries, start) = (self.queries, self.rows.start);
-            let work = tiles::Round {
+            let work = rounded::Round {
                 row: |r| &queries.q[queries.at(start + r) * d..][..d],
                 rows: self.rows.len(),
                 d,
@@ -205,8 +207,8 @@ impl<K: Cached, V: Cached> Block<'_, '_, K, V> {
         }
         // SAFETY: the pointers above are rows of the cache.
         unsafe {
-            if self.tiled() {
-                self.scores_in_tiles(n, &k);
+            if self.rounds() {
+                self.scores_in_pairs(n, &k);
             } else if rows > FEW {
                 self.scores_of_many(s, n, &k);
             } else {
@@ -224,8 +226,8 @@ impl<K: Cached, V: Cached> Block<'_, '_, K, V> {
         }
         // SAFETY: as above.
         unsafe {
-            if self.tiled() {
-                self.add_values_in_tiles(n, &v);
+            if self.rounds() {
+                self.add_values_in_pairs(n, &v);
             } else {
                 self.add_values(s, n, &v, run.is_some());
             }
@@ -235,11 +237,11 @@ impl<K: Cached, V: Cached> Block<'_, '_, K, V> {
     /// # Safety
     /// The first `n` pointers are rows of keys.
     #[inline(always)]
-    unsafe fn scores_in_tiles(&mut self, n: usize, k: &[*const K; TILE]) {
+    unsafe fn scores_in_pairs(&mut self, n: usize, k: &[*const K; TILE]) {
         #[cfg(target_arch = "x86_64")]
         {
             let memory = &mut *self.memory;
-            let work = tiles::Scores {
+            let work = rounded::Scores {
                 keys: k,
                 n,
                 d: self.keys.width,
@@ -259,11 +261,11 @@ impl<K: Cached, V: Cached> Block<'_, '_, K, V> {
     /// # Safety
     /// The first `n` pointers are rows of values.
     #[inline(always)]
-    unsafe fn add_values_in_tiles(&mut self, n: usize, v: &[*const V; TILE]) {
+    unsafe fn add_values_in_pairs(&mut self, n: usize, v: &[*const V; TILE]) {
         #[cfg(target_arch = "x86_64")]
         {
             let memory = &mut *self.memory;
-            let work = tiles::Values {
+            let work = rounded::Values {
                 values: v,
                 n,
                 dv: self.values.width,

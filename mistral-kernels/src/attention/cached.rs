@@ -8,6 +8,8 @@ use std::arch::x86_64::*;
 use half::{bf16, f16};
 
 use crate::simd::Element;
+#[cfg(target_arch = "x86_64")]
+use crate::simd::{Avx512, Simd};
 
 /// What caches hold.
 pub(super) trait Cached: Element {
@@ -54,8 +56,8 @@ impl Cached for f16 {
     unsafe fn pairs(p: *const Self, _: f32) -> __m512 {
         // SAFETY: by this function's contract.
         unsafe {
-            let half = |p: *const Self| _mm512_cvtph_ps(_mm256_loadu_si256(p.cast()));
-            round(half(p), half(p.add(16)))
+            let s = Avx512::enabled();
+            round(s.load_f16(p), s.load_f16(p.add(16)))
         }
     }
 }
@@ -81,12 +83,10 @@ impl Cached for i8 {
     unsafe fn pairs(p: *const Self, scale: f32) -> __m512 {
         // SAFETY: by this function's contract.
         unsafe {
-            let scale = _mm512_set1_ps(scale);
-            let half = |p: *const Self| {
-                let codes = _mm512_cvtepi8_epi32(_mm_loadu_si128(p.cast()));
-                _mm512_mul_ps(_mm512_cvtepi32_ps(codes), scale)
-            };
-            round(half(p), half(p.add(16)))
+            let s = Avx512::enabled();
+            let scale = s.splat(scale);
+            let (low, high) = (s.load_i8(p), s.load_i8(p.add(16)));
+            round(s.mul(low, scale), s.mul(high, scale))
         }
     }
 }

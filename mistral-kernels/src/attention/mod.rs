@@ -5,10 +5,14 @@ mod cache;
 mod cached;
 mod index;
 mod mla;
+#[cfg(target_arch = "x86_64")]
+mod pairs;
 mod plan;
 mod q8;
 #[cfg(target_arch = "x86_64")]
 mod q8_vnni;
+#[cfg(target_arch = "x86_64")]
+mod rounded;
 mod rows;
 mod selected;
 #[cfg(target_arch = "x86_64")]
@@ -82,8 +86,9 @@ impl AttentionScratch {
 /// softmax and sums are f32, whatever the cache's type; but keys in [`CacheType::Q8`] and up to six
 /// queries of a key head (decoding) multiply in integers on sets with VNNI, with the queries rounded
 /// to the same blocks. And with more rows than that, widths that are multiples of 32 and a cache that
-/// isn't f32, [`Isa::Amx`](crate::Isa) multiplies in bf16: queries, keys, values and the weights of
-/// positions are rounded to it, each by at most 2⁻⁹ of itself.
+/// isn't f32, [`Isa::Avx512Bf16`](crate::Isa) and [`Isa::Amx`](crate::Isa) multiply in bf16: queries,
+/// keys, values and the weights of positions are rounded to it, each by at most 2⁻⁹ of itself. Other
+/// sets multiply in f32.
 ///
 /// # Errors
 /// When lengths or head counts don't fit, or the cache's capacity is smaller than the span of

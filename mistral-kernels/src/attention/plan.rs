@@ -6,15 +6,17 @@ use std::ops::Range;
 
 use half::bf16;
 
-use super::block::{Block, FEW, Memory, Queries, ROWS, ROWS_UNTILED, Source, TILE, padded};
+use super::block::{
+    Block, FEW, Memory, Queries, ROWS, ROWS_FLOAT, ROWS_PAIRS, Source, TILE, padded,
+};
 use super::cache::{CacheData, CacheType};
 use super::cached::Cached;
 use super::view::{Stored, Values};
 use super::{Attention, KvCache, Selected, q8};
-use crate::Cpu;
 use crate::cpu::SharedMut;
 use crate::linear::split;
 use crate::simd::dispatch;
+use crate::{Cpu, Isa};
 
 /// Fewest positions that a part of a split cache has.
 const PART: usize = 4 * TILE;
@@ -184,8 +186,12 @@ pub(super) fn attend(cpu: &Cpu, call: Call<'_>, out: &mut [f32], buffers: &mut B
 impl<'a> Plan<'a> {
     fn new(cpu: &Cpu, call: Call<'a>) -> Self {
         let (t, group) = (call.t, call.attention.n_heads / call.cache.n_kv_heads());
-        let tiles = cpu.isa() == crate::Isa::Amx && call.cache.kind() != CacheType::F32;
-        let most = if tiles { ROWS } else { ROWS_UNTILED };
+        let most = match cpu.isa() {
+            _ if call.cache.kind() == CacheType::F32 => ROWS_FLOAT,
+            Isa::Amx => ROWS,
+            Isa::Avx512Bf16 => ROWS_PAIRS,
+            _ => ROWS_FLOAT,
+        };
         // A list belongs to one query, so a block doesn't cross queries then.
         let blocks = match call.selected {
             Some(_) => t * group.div_ceil(most),

@@ -14,8 +14,9 @@ pub enum Isa {
     Avx512,
     /// The same with integer dot products (VNNI), for quantised weights.
     Avx512Vnni,
-    /// The same with bf16 dot products, for bf16 weights and many tokens. Chosen on AMD's
-    /// processors, where they do twice the work of f32 products; on Intel's they do half of it.
+    /// The same with bf16 dot products, for bf16 weights and many tokens, and for attention of many
+    /// queries to a cache that isn't f32. Chosen on AMD's processors, where they do twice the work of
+    /// f32 products; on Intel's they do half of it.
     Avx512Bf16,
     /// The same with Intel's tiles of bf16 (AMX), for bf16 and quantised weights and many tokens.
     /// The system has to grant them, which is asked for once.

@@ -10,9 +10,21 @@ use super::{Kernel, Simd};
 /// [`Avx512`] whose [`Simd::mul_add`] is the dot product of pairs: each lane of a factor holds two
 /// bf16, and both products are added to the f32 lane of the sum.
 ///
-/// Proof that the set is enabled: made only inside [`run_pairs`].
+/// Proof that the set is enabled: made only inside [`run_pairs`] and by [`Pairs::enabled`].
 #[derive(Clone, Copy)]
-pub(super) struct Pairs(Avx512);
+pub(crate) struct Pairs(Avx512);
+
+impl Pairs {
+    /// For kernels that are written for this set alone.
+    ///
+    /// # Safety
+    /// The caller runs with the set enabled.
+    #[inline(always)]
+    pub(crate) unsafe fn enabled() -> Self {
+        // SAFETY: by this function's contract.
+        Self(unsafe { Avx512::enabled() })
+    }
+}
 
 /// Runs a kernel over pairs with the set enabled.
 ///
@@ -21,7 +33,7 @@ pub(super) struct Pairs(Avx512);
 #[target_feature(enable = "avx512bf16,avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c")]
 pub(super) unsafe fn run_pairs<K: Kernel>(kernel: K) -> K::Out {
     // SAFETY: enabled by this function's attribute.
-    kernel.run(Pairs(unsafe { Avx512::enabled() }))
+    kernel.run(unsafe { Pairs::enabled() })
 }
 
 /// What is the same over pairs.

@@ -35,6 +35,8 @@ pub(crate) mod row;
 pub(crate) use avx2::Avx2;
 #[cfg(target_arch = "x86_64")]
 pub(crate) use avx512::Avx512;
+#[cfg(target_arch = "x86_64")]
+pub(crate) use avx512bf16::Pairs;
 pub(crate) use element::Element;
 pub(crate) use math::{exp, silu};
 pub(crate) use portable::Portable;
