@@ -24,6 +24,9 @@ def main():
     options = arguments()
     if options.batch != 1:
         raise SystemExit("--batch: only one sequence")
+    # It logs to standard output, which is for one line here.
+    line = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
     # Read when the library is loaded.
     os.environ["RAYON_NUM_THREADS"] = str(options.threads)
     import mistralrs
@@ -61,7 +64,7 @@ def main():
         "weight_bytes": os.path.getsize(options.model),
         "read_bytes_per_s": 0.0,
         "kernel_path": f"mistral.rs {getattr(mistralrs, '__version__', '')}".strip(),
-    }))
+    }), file=line, flush=True)
 
 
 if __name__ == "__main__":

@@ -21,7 +21,8 @@ pub(super) trait Source {
     /// Weights that share a scale.
     const SHARED: usize = GROUP;
 
-    /// 256 weights as signed bytes, and the scale of every 16.
+    /// 256 weights as signed bytes, and the scale of every 16; of the scales that all share, only the
+    /// first counts.
     ///
     /// # Safety
     /// Runs with AVX-512 F, BW, DQ, VL and VNNI enabled; `p` is valid for reading `BYTES`.
