@@ -52,6 +52,7 @@ fn main() {
         };
         bench.linear(&cpu);
         bench.blocks(&cpu);
+        bench.decode(&cpu);
         bench.attention(&cpu);
         bench.experts(&cpu);
     }
@@ -123,6 +124,40 @@ impl Bench {
                         linear(cpu, &w, &x, &mut y, &mut scratch).expect("the shapes fit");
                     });
                 }
+            }
+        }
+    }
+
+    /// One token through the products of a layer's sizes, one after the other, as decoding does.
+    fn decode(&self, cpu: &Cpu) {
+        for format in BLOCK_FORMATS {
+            for (count, rows, cols) in [(32, 4096, 4096), (9, 14336, 4096), (9, 4096, 14336)] {
+                let id = format!(
+                    "decode/{}/{count}x_n{rows}_k{cols}/{}",
+                    format.name(),
+                    cpu.isa()
+                );
+                if !id.contains(&self.filter) {
+                    continue;
+                }
+                let bytes = blocks(1, format, count * rows * cols);
+                let each = bytes.len() / count;
+                let matrices: Vec<Matrix<'_>> = bytes
+                    .chunks_exact(each)
+                    .map(|bytes| {
+                        let blocks = Blocks::new(format, bytes).expect("whole blocks");
+                        Matrix::new(rows, cols, WeightData::Blocks(blocks)).expect("it fits")
+                    })
+                    .collect();
+                let x = uniform(2, cols, 1.0);
+                let mut y = vec![0.0; rows];
+                let mut scratch = LinearScratch::new(cpu.threads(), 1, cols);
+                let operations = 2.0 * (count * rows * cols) as f64;
+                self.run(&id, operations, bytes.len() as f64, || {
+                    for w in &matrices {
+                        linear(cpu, w, &x, &mut y, &mut scratch).expect("the shapes fit");
+                    }
+                });
             }
         }
     }
