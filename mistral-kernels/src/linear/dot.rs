@@ -7,8 +7,10 @@ use std::ops::Range;
 use super::product::{OutRows, Rows};
 use crate::simd::{Element, Kernel, Simd};
 
-/// Bytes that prefetching runs ahead of a row's reads.
+/// Bytes that prefetching into the first cache runs ahead of a row's reads.
 const AHEAD: usize = 1024;
+/// The same for the second cache, at most: where rows are shorter, it fetches the next ones.
+const FAR_AHEAD: usize = 4096;
 
 /// Some rows of one product, for all of its tokens.
 pub(super) struct DotRows<'a, E> {
@@ -121,6 +123,13 @@ unsafe fn block<S: Simd, E: Element, const R: usize, const T: usize>(
     for (j, token) in tokens.iter_mut().enumerate() {
         *token = x(t + j);
     }
+    // What follows a short row is read beside it; what is read next follows all of them.
+    let next = R * cols * size_of::<E>();
+    let far = if cols * size_of::<E>() < FAR_AHEAD {
+        next
+    } else {
+        FAR_AHEAD
+    };
     let whole = cols / S::LANES * S::LANES;
     let mut found = [0.0f32; 16];
     // SAFETY: offsets stay inside rows and tokens.
@@ -132,6 +141,7 @@ unsafe fn block<S: Simd, E: Element, const R: usize, const T: usize>(
             }
             for (i, row) in rows.iter().enumerate() {
                 let p = row.add(c);
+                s.prefetch_second(p.cast::<u8>().wrapping_add(far));
                 s.prefetch(p.cast::<u8>().wrapping_add(AHEAD));
                 let v = E::load(s, p);
                 for (j, vector) in vectors.iter().enumerate() {
