@@ -76,8 +76,8 @@ const fn quarters(values: [i16; 4]) -> [i16; 32] {
     lanes
 }
 
-/// The factors that the quarters of vector `j` take.
-const fn factors(j: i16) -> [i16; 32] {
+/// The factors that the quarters of vector `j` take, of sixteen.
+pub(crate) const fn factors(j: i16) -> [i16; 32] {
     quarters([4 * j, 4 * j + 1, 4 * j + 2, 4 * j + 3])
 }
 

@@ -12,7 +12,7 @@ mod avx512;
 mod portable;
 
 #[cfg(target_arch = "x86_64")]
-pub(crate) use avx512::{Avx512Vnni, add_pairs};
+pub(crate) use avx512::{Avx512Vnni, add_pairs, factors};
 
 use crate::cpu::Live;
 use crate::simd::{Portable, Simd};

@@ -346,6 +346,8 @@ fn quantize_inputs<'a>(
     let cols = product(0).w.cols();
     let groups = groups(cols);
     let quantized = SharedMut::new(quantized);
+    // Only these sets read the other orders.
+    let arranged = cpu.isa() >= crate::Isa::Avx512Vnni;
     // Rounding an element takes about a nanosecond.
     cpu.run_ranges(total, (8 * 1024usize).div_ceil(cols), &|range| {
         for row in range {
@@ -359,7 +361,11 @@ fn quantize_inputs<'a>(
                     quantized.slice(start..start + groups),
                 )
             };
-            dispatch(cpu.live(), Quantize::<true> { x, out });
+            if arranged {
+                dispatch(cpu.live(), Quantize::<true> { x, out });
+            } else {
+                dispatch(cpu.live(), Quantize::<false> { x, out });
+            }
         }
     });
 }

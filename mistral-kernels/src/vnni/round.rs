@@ -5,7 +5,7 @@
 
 use std::arch::x86_64::*;
 
-use crate::bytes::{Avx512Vnni, Bytes as _};
+use crate::bytes::{Avx512Vnni, Bytes as _, factors};
 use crate::simd::Simd;
 
 /// Weights `scale · code` as signed bytes, and their scale, by way of floats. A weight that isn't
@@ -162,15 +162,7 @@ pub(super) unsafe fn products(
 /// Runs with AVX-512 BW enabled.
 #[inline(always)]
 unsafe fn sixteens(i: usize) -> __m512i {
-    const LANES: [[u16; 32]; 4] = {
-        let mut lanes = [[0; 32]; 4];
-        let mut at = 0;
-        while at < 128 {
-            lanes[at / 32][at % 32] = (at / 8) as u16;
-            at += 1;
-        }
-        lanes
-    };
+    const LANES: [[i16; 32]; 4] = [factors(0), factors(1), factors(2), factors(3)];
     // SAFETY: a whole vector.
     unsafe { _mm512_loadu_si512(LANES[i].as_ptr().cast()) }
 }

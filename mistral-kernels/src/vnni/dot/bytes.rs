@@ -4,7 +4,7 @@
 
 use std::arch::x86_64::*;
 
-use super::{Row, Sums, eight_halves, take_off};
+use super::{Row, Sums, eight_halves, further, take_off};
 use crate::quant::Group;
 
 pub(super) struct Q8_0;
@@ -22,12 +22,8 @@ impl Row for Q8_0 {
         sums: &mut Sums<T>,
     ) {
         for g in 0..count {
-            let mut here = x;
-            for x in &mut here {
-                *x = x.wrapping_add(g);
-            }
             // SAFETY: by this function's contract.
-            unsafe { group(p.add(g * Self::BYTES), here, sums) };
+            unsafe { group(p.add(g * Self::BYTES), further(x, g), sums) };
         }
     }
 }

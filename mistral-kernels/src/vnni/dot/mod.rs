@@ -106,6 +106,15 @@ unsafe fn tokens<const T: usize>(work: &DotGroups<'_>, t: usize) -> [*const Grou
     x
 }
 
+/// The groups that stand `g` further.
+#[inline(always)]
+fn further<const T: usize>(mut x: [*const Group; T], g: usize) -> [*const Group; T] {
+    for x in &mut x {
+        *x = x.wrapping_add(g);
+    }
+    x
+}
+
 /// All rows with up to `T` tokens.
 ///
 /// # Safety
@@ -122,11 +131,7 @@ unsafe fn each_row<R: Row, const T: usize>(work: &DotGroups<'_>, live: Live, t: 
             for g in (0..count).step_by(TOGETHER) {
                 let p = row.add(g * R::BYTES);
                 fetch::<R>(p, live);
-                let mut here = x;
-                for x in &mut here {
-                    *x = x.wrapping_add(g);
-                }
-                R::add::<T>(p, TOGETHER.min(count - g), here, &mut sums);
+                R::add::<T>(p, TOGETHER.min(count - g), further(x, g), &mut sums);
             }
             write(work, (r, t), &sums);
         }
@@ -146,18 +151,15 @@ unsafe fn write<const T: usize>(work: &DotGroups<'_>, (r, t): (usize, usize), su
 }
 
 /// Fetches what is read later. Intel's first-level cache waits for few lines at once, so that most of
-/// the way is left to the second level; AMD's is best asked alone (a prototype's figures on Zen 5: 92 to
-/// 96 % of the read rate at this distance, less with any other hint).
-///
-/// # Safety
-/// Runs on any processor; a fetch may name any address.
+/// the way is left to the second level: measured. AMD's is asked alone, as a prototype on Zen 5 did;
+/// that wasn't measured with these kernels.
 #[inline(always)]
-unsafe fn fetch<R: Row>(p: *const u8, live: Live) {
+fn fetch<R: Row>(p: *const u8, live: Live) {
     const AMD_AHEAD: usize = 6912;
     let lines = (TOGETHER * R::BYTES).div_ceil(64);
     let amd = live.isa() == crate::Isa::Avx512Bf16;
     let ahead = if amd { AMD_AHEAD } else { AHEAD };
-    // SAFETY: by this function's contract.
+    // SAFETY: every x86-64 processor has these, and they may name any address.
     unsafe {
         for line in 0..lines {
             if !amd {

@@ -4,7 +4,7 @@
 
 use std::arch::x86_64::*;
 
-use super::{Row, Sums, eight_halves, take_off};
+use super::{Row, Sums, eight_halves, further, take_off};
 use crate::quant::Group;
 use crate::quant::codebook::{E2M1_DOUBLED, NON_LINEAR, e8m0_half};
 
@@ -46,12 +46,8 @@ impl<N: Nibbles> Row for N {
         sums: &mut Sums<T>,
     ) {
         for g in 0..count {
-            let mut here = x;
-            for x in &mut here {
-                *x = x.wrapping_add(g);
-            }
             // SAFETY: by this function's contract.
-            unsafe { group::<N, T>(p.add(g * Self::BYTES), here, sums) };
+            unsafe { group::<N, T>(p.add(g * Self::BYTES), further(x, g), sums) };
         }
     }
 }
