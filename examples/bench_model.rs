@@ -6,17 +6,18 @@ use std::time::Instant;
 
 use mistral_examples::{
     BenchLine, Options, Outcome, UsageError, cache_type, machine, peak_rss_bytes,
-    plain_read_bytes_per_s, print_line, run, today,
+    plain_read_bytes_per_s, print_line, run, today, weight_storage,
 };
 use mistral_infer::{
     Isa, LoadOptions, MeasureOptions, Model, Provenance, first_token_ms, measure, memory,
 };
 
 const USAGE: &str = "MODEL [--prompt N] [--gen N] [--depth N] [--batch N] [--threads N] [--repeat N] \
-                     [--isa NAME] [--cache f32|f16|bf16|q8]";
+                     [--isa NAME] [--cache f32|f16|bf16|q8] \
+                     [--weights mapped|copied]";
 const OPTIONS: Options<'static> = Options {
     valued: &[
-        "prompt", "gen", "depth", "batch", "threads", "repeat", "isa", "cache",
+        "prompt", "gen", "depth", "batch", "threads", "repeat", "isa", "cache", "weights",
     ],
     switches: &[],
     max_positional: 1,
@@ -46,6 +47,7 @@ fn main() -> ExitCode {
             let unknown = || UsageError(format!("--isa {name} isn't an instruction set"));
             load.isa = Some(Isa::from_name(name).ok_or_else(unknown)?);
         }
+        load.storage = weight_storage(arguments)?;
         eprintln!("{}", memory(path, &load, &options.session_limits())?);
         let start = Instant::now();
         let model = Model::load(Path::new(path), &load)?;

@@ -5,14 +5,15 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use mistral_examples::{Options, Outcome, UsageError, cache_type, run};
+use mistral_examples::{Options, Outcome, UsageError, cache_type, run, weight_storage};
 use mistral_infer::{
     GenerateOptions, InferError, LoadOptions, Model, Prefix, PromptLookup, Sampling, Session,
     SessionLimits, Speculation, memory,
 };
 
 const USAGE: &str = "MODEL --prompt TEXT [--max-tokens N] [--temperature T] [--seed S] \
-    [--lookup N] [--prompt-cache FILE] [--cache f32|f16|bf16|q8] [--max-bytes N]";
+    [--lookup N] [--prompt-cache FILE] [--cache f32|f16|bf16|q8] [--weights mapped|copied] \
+    [--max-bytes N]";
 const OPTIONS: Options<'static> = Options {
     valued: &[
         "prompt",
@@ -22,6 +23,7 @@ const OPTIONS: Options<'static> = Options {
         "lookup",
         "prompt-cache",
         "cache",
+        "weights",
         "max-bytes",
     ],
     switches: &[],
@@ -48,11 +50,15 @@ fn main() -> ExitCode {
             cache: cache_type(arguments)?,
             ..SessionLimits::default()
         };
-        let plan = memory(path, &LoadOptions::default(), &limits)?;
+        let load = LoadOptions {
+            storage: weight_storage(arguments)?,
+            ..LoadOptions::default()
+        };
+        let plan = memory(path, &load, &limits)?;
         // Without a bound the system decides.
         let plan = plan.within(arguments.value("max-bytes", u64::MAX)?)?;
         eprintln!("{plan}");
-        let model = Model::load(Path::new(path), &LoadOptions::default())?;
+        let model = Model::load(Path::new(path), &load)?;
         let tokenizer = model.need_tokenizer()?;
         let ids = tokenizer.encode_with(prompt, tokenizer.affixes())?;
         let mut session = model.session(limits)?;

@@ -15,6 +15,8 @@ mod cache;
 mod date;
 #[path = "support/recommendation.rs"]
 pub mod recommendation;
+#[path = "support/storage.rs"]
+mod storage;
 #[path = "support/vectors.rs"]
 pub mod vectors;
 
@@ -22,6 +24,7 @@ pub use arguments::{Arguments, Options, UsageError};
 pub use bench::{BenchLine, machine, median, peak_rss_bytes, plain_read_bytes_per_s};
 pub use cache::cache_type;
 pub use date::today;
+pub use storage::weight_storage;
 
 /// The snippets of the workspace's README, run as tests.
 #[cfg(doctest)]

@@ -1,6 +1,6 @@
 //! Runs Mistral-family models on the CPU: loads weights, tokenizes, encodes chats, generates.
 //!
-//! A [`Model`] is what the files hold: description, mapped weights, tokenizer. A [`Session`] owns
+//! A [`Model`] is what the files hold: description, weights, tokenizer. A [`Session`] owns
 //! every buffer of running it, sized before the first token. [`Session::generate`] is an iterator
 //! of pieces of text; in a [`Batch`] sequences join and leave while others go on; [`Speculation`]
 //! guesses several tokens and checks them in one pass; a [`Prefix`] keeps a computed prompt for

@@ -99,7 +99,7 @@ impl std::fmt::Display for MemoryPlan {
 }
 
 /// What loading the model at `path` and a session of it would take. Reads headers only, whatever
-/// [`LoadOptions::storage`] says, and no tokenizer.
+/// [`LoadOptions::storage`] says, and no tokenizer. Without a storage it is what fits now.
 ///
 /// # Errors
 /// As [`Model::load`] and [`Model::session`] for what headers tell.
@@ -109,7 +109,8 @@ pub fn memory(
     limits: &SessionLimits,
 ) -> Result<MemoryPlan, InferError> {
     let (spec, checkpoint) = open_weights(path.as_ref(), WeightStorage::Mapped)?;
-    let weights = checkpoint.footprint(&spec, options.storage)?;
+    let storage = options.storage.unwrap_or_else(|| checkpoint.fitting());
+    let weights = checkpoint.footprint(&spec, storage)?;
     let format = checkpoint.embedding_format(&spec)?;
     let sizes = Sizes::new(&spec, limits, default_cache(format))?;
     let bytes = SessionBytes::new(&spec, &sizes, options.threads);

@@ -23,8 +23,11 @@ const MAX_CONFIG_BYTES: u64 = 16 << 20;
 pub struct LoadOptions {
     /// Threads that kernels use, the caller's among them; at least 1.
     pub threads: usize,
-    /// Where weights live.
-    pub storage: WeightStorage,
+    /// Where weights live. `None` copies them if they take at most half of the memory that is
+    /// available ([`Hardware::available_memory`]), and maps them if not.
+    ///
+    /// [`Hardware::available_memory`]: mistral_core::hardware::Hardware::available_memory
+    pub storage: Option<WeightStorage>,
     /// The tokenizer's file, when it isn't in the model's folder under a usual name.
     pub tokenizer: Option<PathBuf>,
     /// The chat version, which a `tokenizer.json` doesn't tell, nor a GGUF file whose template isn't
@@ -36,11 +39,11 @@ pub struct LoadOptions {
 }
 
 impl Default for LoadOptions {
-    /// All processors that the system grants, mapped weights, the folder's tokenizer.
+    /// All processors that the system grants, weights copied if there is room, the folder's tokenizer.
     fn default() -> Self {
         LoadOptions {
             threads: std::thread::available_parallelism().map_or(1, usize::from),
-            storage: WeightStorage::default(),
+            storage: None,
             tokenizer: None,
             chat_version: None,
             isa: None,
@@ -228,9 +231,13 @@ pub(crate) fn open(
     path: &Path,
     options: &LoadOptions,
 ) -> Result<(ModelSpec, Checkpoint, Option<Tokenizer>), InferError> {
+    let storage = || match options.storage {
+        Some(storage) => Ok(storage),
+        None => Checkpoint::open(path, WeightStorage::Mapped).map(|files| files.fitting()),
+    };
     let (spec, checkpoint, own) = match gguf::model_file(path)? {
         Some(file) => {
-            let gguf = Gguf::open(&file, options.storage)?;
+            let gguf = Gguf::open(&file, storage()?)?;
             let checkpoint = Checkpoint::from_gguf(&gguf)?;
             let own = match options.tokenizer {
                 Some(_) => None,
@@ -244,7 +251,7 @@ pub(crate) fn open(
                 Some(_) => None,
                 None => find_tokenizer(path)?,
             };
-            (spec, Checkpoint::open(path, options.storage)?, own)
+            (spec, Checkpoint::open(path, storage()?)?, own)
         }
     };
     let tokenizer = match &options.tokenizer {

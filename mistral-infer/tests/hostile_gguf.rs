@@ -437,7 +437,7 @@ fn a_cut_file_names_its_path() {
     std::fs::write(&path, &whole[..whole.len() / 2]).expect("written");
     for storage in [WeightStorage::Mapped, WeightStorage::Copied] {
         let options = LoadOptions {
-            storage,
+            storage: Some(storage),
             threads: 1,
             ..LoadOptions::default()
         };

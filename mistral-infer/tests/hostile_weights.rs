@@ -39,7 +39,7 @@ fn check(rows: &[Row]) {
         for storage in [WeightStorage::Mapped, WeightStorage::Copied] {
             let options = LoadOptions {
                 threads: 1,
-                storage,
+                storage: Some(storage),
                 ..LoadOptions::default()
             };
             let start = Instant::now();

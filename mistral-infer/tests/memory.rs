@@ -146,7 +146,7 @@ fn caches_and_logits_take_what_was_said_to_the_byte() {
 fn options(storage: WeightStorage) -> LoadOptions {
     LoadOptions {
         threads: 2,
-        storage,
+        storage: Some(storage),
         ..LoadOptions::default()
     }
 }
@@ -180,6 +180,21 @@ fn weights_take_what_was_said() {
             WeightStorage::Copied => assert_eq!(plan.weights_mapped, 0),
         }
     }
+}
+
+#[test]
+fn small_weights_are_copied_unless_somebody_says_otherwise() {
+    let dir = tempfile::tempdir().expect("a folder for a moment");
+    support::write(dir.path(), &support::dense().to_string(), 85);
+    let (load, limits) = (LoadOptions::default(), SessionLimits::default());
+    let plan = memory(dir.path(), &load, &limits).expect("a sound model");
+    let model = Model::load(dir.path(), &load).expect("a sound model");
+    assert_eq!(model.memory(&limits).expect("good limits"), plan);
+    let room = mistral_core::hardware::Hardware::available_memory();
+    let copied = plan_of(dir.path(), WeightStorage::Copied);
+    let mapped = plan_of(dir.path(), WeightStorage::Mapped);
+    // Nobody can tell on systems that aren't Linux.
+    assert_eq!(plan, if room > 1 << 20 { copied } else { mapped });
 }
 
 #[test]

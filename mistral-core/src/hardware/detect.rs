@@ -80,6 +80,7 @@ impl Hardware {
     pub fn detect() -> Self {
         let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
         let mut found = Self::from_proc(&read("/proc/cpuinfo"), &read("/proc/meminfo"));
+        found.available_bytes = Self::available_memory();
         if found.cpu.threads == 0 {
             let threads = std::thread::available_parallelism().map_or(1, |n| n.get() as u32);
             (found.cpu.threads, found.cpu.cores) = (threads, threads);
@@ -91,6 +92,17 @@ impl Hardware {
             found.gpus = gpus_from_proc(Path::new("/proc/driver/nvidia/gpus"));
         }
         found
+    }
+
+    /// Bytes that programs can still take without driving others out: what the system says, or less
+    /// where a control group bounds it (version 2; what it holds of files counts as free, since the
+    /// system drops that first). 0 where neither tells.
+    #[must_use]
+    pub fn available_memory() -> u64 {
+        let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
+        let whole = meminfo_bytes(&read("/proc/meminfo"), "MemAvailable");
+        let group = |name: &str| read(&format!("/sys/fs/cgroup/memory.{name}"));
+        whole.min(group_room(&group("max"), &group("current"), &group("stat")).unwrap_or(whole))
     }
 
     /// Reads the texts of `/proc/cpuinfo` and `/proc/meminfo`; either may be empty.
@@ -239,6 +251,18 @@ fn meminfo_bytes(text: &str, key: &str) -> u64 {
         .map_or(0, |kib| kib.saturating_mul(1024))
 }
 
+/// What a control group may still take, from its `memory.max`, `memory.current` and `memory.stat`;
+/// `None` where it isn't bounded.
+fn group_room(max: &str, current: &str, stat: &str) -> Option<u64> {
+    let max = max.trim().parse::<u64>().ok()?;
+    let current = current.trim().parse::<u64>().ok()?;
+    let files = stat.lines().find_map(|l| l.strip_prefix("file "));
+    let files = files
+        .and_then(|v| v.trim().parse::<u64>().ok())
+        .unwrap_or(0);
+    Some(max.saturating_sub(current.saturating_sub(files)))
+}
+
 /// The names in `/proc/driver/nvidia/gpus/*/information`, where no tool answers.
 fn gpus_from_proc(folder: &Path) -> Vec<Gpu> {
     let Ok(entries) = std::fs::read_dir(folder) else {
@@ -322,6 +346,19 @@ mod tests {
         let d = h.cpu_device();
         assert_eq!(d.name, "EPYC 9654 Genoa (96c)");
         assert!((d.memory_gb - 16.384).abs() < 1e-9);
+    }
+
+    #[test]
+    fn a_group_bounds_what_is_available() {
+        let stat = "anon 100\nfile 300\nfile_mapped 200\n";
+        assert_eq!(group_room("1000\n", "600\n", stat), Some(700));
+        assert_eq!(group_room("1000\n", "2000\n", ""), Some(0));
+        for (max, current) in [("max\n", "600\n"), ("", ""), ("1000", "many")] {
+            assert_eq!(group_room(max, current, stat), None);
+        }
+        if cfg!(target_os = "linux") {
+            assert!(Hardware::available_memory() > 0);
+        }
     }
 
     #[test]

@@ -33,7 +33,7 @@ impl Bytes {
         }
         Ok(match storage {
             WeightStorage::Mapped => Bytes::Mapped(map(path).map_err(io)?),
-            WeightStorage::Copied => Bytes::Copied(std::fs::read(path).map_err(io)?),
+            WeightStorage::Copied => Bytes::Copied(read(path).map_err(io)?),
         })
     }
 
@@ -123,6 +123,60 @@ fn format_of(dtype: Dtype) -> Result<Format, String> {
     }
 }
 
+/// Bytes that a thread of its own is worth.
+const PART: usize = 64 << 20;
+/// Most threads that read a file.
+const READERS: usize = 8;
+
+/// Reads a whole file. Large ones are read by several threads, so that each part lies near the
+/// processor that first wrote it.
+fn read(path: &Path) -> std::io::Result<Vec<u8>> {
+    let file = File::open(path)?;
+    let len = usize::try_from(file.metadata()?.len());
+    let len = len.map_err(|_| std::io::Error::from(std::io::ErrorKind::FileTooLarge))?;
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let readers = len.div_ceil(PART).clamp(1, threads.min(READERS));
+    read_by(&file, len, readers)
+}
+
+/// The first `len` bytes of a file, read by some threads.
+fn read_by(file: &File, len: usize, readers: usize) -> std::io::Result<Vec<u8>> {
+    // What can't be had is an error here, below it would end the process.
+    (Vec::<u8>::new().try_reserve_exact(len))
+        .map_err(|_| std::io::Error::from(std::io::ErrorKind::OutOfMemory))?;
+    let mut bytes = vec![0; len];
+    let part = len.div_ceil(readers).max(1);
+    std::thread::scope(|scope| {
+        let parts = bytes.chunks_mut(part).enumerate();
+        let readers: Vec<_> = parts
+            .map(|(i, bytes)| scope.spawn(move || read_at(file, bytes, (i * part) as u64)))
+            .collect();
+        readers.into_iter().try_for_each(|reader| {
+            let died = |_| Err(std::io::Error::other("a thread that read ended early"));
+            reader.join().unwrap_or_else(died)
+        })
+    })?;
+    Ok(bytes)
+}
+
+/// Fills `bytes` from `offset` of a file.
+#[cfg(unix)]
+fn read_at(file: &File, bytes: &mut [u8], offset: u64) -> std::io::Result<()> {
+    std::os::unix::fs::FileExt::read_exact_at(file, bytes, offset)
+}
+
+/// Fills `bytes` from `offset` of a file.
+#[cfg(windows)]
+fn read_at(file: &File, mut bytes: &mut [u8], mut offset: u64) -> std::io::Result<()> {
+    while !bytes.is_empty() {
+        match std::os::windows::fs::FileExt::seek_read(file, bytes, offset)? {
+            0 => return Err(std::io::ErrorKind::UnexpectedEof.into()),
+            n => (bytes, offset) = (&mut bytes[n..], offset + n as u64),
+        }
+    }
+    Ok(())
+}
+
 #[expect(unsafe_code, reason = "memory-mapping a weight file")]
 fn map(path: &Path) -> std::io::Result<memmap2::Mmap> {
     let file = File::open(path)?;
@@ -130,4 +184,27 @@ fn map(path: &Path) -> std::io::Result<memmap2::Mmap> {
     // program truncates the file while it is mapped is the caller's part, documented at
     // `WeightStorage::Mapped`; `WeightStorage::Copied` doesn't depend on it.
     unsafe { memmap2::Mmap::map(&file) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_make_the_file_again() {
+        let dir = tempfile::tempdir().expect("a folder for a moment");
+        let path = dir.path().join("bytes");
+        let bytes: Vec<u8> = (0..1000u32).map(|i| (i * i % 251) as u8).collect();
+        std::fs::write(&path, &bytes).expect("the folder is writable");
+        let file = File::open(&path).expect("it was written");
+        for readers in [1, 2, 7, 999] {
+            assert_eq!(read_by(&file, 1000, readers).expect("it is there"), bytes);
+        }
+        assert!(read_by(&file, 0, 3).expect("nothing to read").is_empty());
+        // Somebody cut it meanwhile.
+        let error = read_by(&file, 1001, 3).expect_err("a byte too many");
+        assert_eq!(error.kind(), std::io::ErrorKind::UnexpectedEof);
+        let error = read_by(&file, usize::MAX, 2).expect_err("more than there is");
+        assert_eq!(error.kind(), std::io::ErrorKind::OutOfMemory);
+    }
 }

@@ -1,5 +1,6 @@
 //! Where the weights of a model would live, told from headers.
 
+use mistral_core::hardware::Hardware;
 use mistral_core::model::ModelSpec;
 use mistral_core::precision::Format;
 
@@ -26,6 +27,19 @@ impl Checkpoint {
         match self.files.first().map(|file| &*file.bytes) {
             Some(Bytes::Copied(_)) => WeightStorage::Copied,
             _ => WeightStorage::Mapped,
+        }
+    }
+
+    /// Where weights of these files live if nobody says it: in memory if they take at most half of what
+    /// is available.
+    pub(crate) fn fitting(&self) -> WeightStorage {
+        let files = self
+            .files
+            .iter()
+            .map(|file| file.bytes.as_slice().len() as u64);
+        match files.sum::<u64>() <= Hardware::available_memory() / 2 {
+            true => WeightStorage::Copied,
+            false => WeightStorage::Mapped,
         }
     }
 

@@ -188,7 +188,7 @@ impl<C: SuperBlock> Products for Super<C> {
             for (t, sums) in sums.iter_mut().enumerate() {
                 let x = x.add(t * stride);
                 let q = (&raw const (*x).q).cast::<u8>();
-                let d = (*x).d[0];
+                let d = (*x).d;
                 let mut total = s.zero();
                 total = products::<S, C, 0>(s, total, scales, codes[0], s.load(q));
                 total = products::<S, C, 1>(s, total, scales, codes[1], s.load(q.add(64)));
@@ -245,7 +245,7 @@ impl<C: Block> Products for Eight<C> {
                 let size = s.abs(codes);
                 for (t, sums) in sums.iter_mut().enumerate() {
                     let x = x.add(t * stride);
-                    let d = (*x).d[0];
+                    let d = (*x).d;
                     let q_x = s.load((&raw const (*x).q).cast::<u8>().add(64 * pair));
                     let total = s.dot(s.zero(), size, s.with_sign_of(q_x, codes));
                     *sums = s.mul_add_halves(total, scales.map(|v| v * d), *sums);

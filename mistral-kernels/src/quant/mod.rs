@@ -15,7 +15,7 @@ mod super_block;
 pub(crate) use dot::{AHEAD, DotGroups, FAR_AHEAD, two_streams};
 pub(crate) use float::unpack;
 pub use quantize::quantize;
-pub(crate) use rows::{Group, Quantize, groups};
+pub(crate) use rows::{Group, Quantize, TOGETHER, groups};
 
 use std::ops::Range;
 

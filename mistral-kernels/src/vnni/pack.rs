@@ -58,7 +58,7 @@ unsafe fn pack(x: Rows<'_>, cols: usize, tile: usize, out: *mut Tokens) {
                     group = [Group::ZERO; 1];
                 }
                 let group = &group[0];
-                out.d[t] = group.d[0];
+                out.d[t] = group.d;
                 for (out, q) in out.u.iter_mut().zip(group.q.as_chunks::<4>().0) {
                     out[t] = q.map(|q| (q as u8).wrapping_add(128));
                 }

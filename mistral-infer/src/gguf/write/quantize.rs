@@ -77,7 +77,7 @@ pub fn quantize_model(
         });
     }
     let load = LoadOptions {
-        storage: WeightStorage::Mapped,
+        storage: Some(WeightStorage::Mapped),
         ..LoadOptions::default()
     };
     let (mut spec, checkpoint, tokenizer) = model::open(from, &load)?;

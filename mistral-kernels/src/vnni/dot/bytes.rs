@@ -4,7 +4,7 @@
 
 use std::arch::x86_64::*;
 
-use super::{Row, Sums, eight_halves, further, take_off};
+use super::{Fetch, Row, Sums, eight_halves, further, take_off};
 use crate::quant::Group;
 
 pub(super) struct Q8_0;
@@ -19,9 +19,11 @@ impl Row for Q8_0 {
         p: *const u8,
         count: usize,
         x: [*const Group; T],
+        fetch: Fetch,
         sums: &mut Sums<T>,
     ) {
         for g in 0..count {
+            fetch.group::<Self>(p, g);
             // SAFETY: by this function's contract.
             unsafe { group(p.add(g * Self::BYTES), further(x, g), sums) };
         }
@@ -55,7 +57,7 @@ unsafe fn group<const T: usize>(p: *const u8, x: [*const Group; T], sums: &mut S
             }
         }
         for ((sum, found), x) in sums.iter_mut().zip(found).zip(x) {
-            *sum = _mm512_fmadd_ps(found, _mm512_set1_ps((*x).d[0]), *sum);
+            *sum = _mm512_fmadd_ps(found, _mm512_set1_ps((*x).d), *sum);
             *sum = take_off(above, x, *sum);
         }
     }

@@ -4,7 +4,7 @@
 
 use std::arch::x86_64::*;
 
-use super::{Row, Sums, eight_halves, further, take_off};
+use super::{Fetch, Row, Sums, eight_halves, further, take_off};
 use crate::quant::Group;
 use crate::quant::codebook::{E2M1_DOUBLED, NON_LINEAR, e8m0_half};
 
@@ -28,10 +28,11 @@ pub(super) trait Nibbles {
         unsafe { eight_halves(p, Self::BLOCK) }
     }
 
-    /// Codes of four blocks from their nibbles: first those of the lower halves, then the upper.
+    /// Codes of every second of eight blocks from their nibbles: first those of the lower halves,
+    /// then the upper.
     ///
     /// # Safety
-    /// Runs with AVX-512 F and BW enabled; `p` is valid for reading four blocks.
+    /// Runs with AVX-512 F and BW enabled; `p` is valid for reading seven blocks.
     unsafe fn codes(p: *const u8, nibbles: [__m512i; 2]) -> [__m512i; 2];
 }
 
@@ -43,9 +44,11 @@ impl<N: Nibbles> Row for N {
         p: *const u8,
         count: usize,
         x: [*const Group; T],
+        fetch: Fetch,
         sums: &mut Sums<T>,
     ) {
         for g in 0..count {
+            fetch.group::<Self>(p, g);
             // SAFETY: by this function's contract.
             unsafe { group::<N, T>(p.add(g * Self::BYTES), further(x, g), sums) };
         }
@@ -70,13 +73,13 @@ unsafe fn group<N: Nibbles, const T: usize>(
         }
         let mut found = [_mm512_setzero_ps(); T];
         for half in 0..2 {
-            let p = p.add(4 * half * N::BLOCK);
-            let codes = N::codes(p, split(p.add(N::NIBBLES), N::BLOCK));
-            let lanes = _mm512_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3);
-            let lanes = _mm512_add_epi32(lanes, _mm512_set1_epi32(4 * half as i32));
+            let p = p.add(half * N::BLOCK);
+            let codes = N::codes(p, split(p.add(N::NIBBLES), 2 * N::BLOCK));
+            let lanes = _mm512_setr_epi32(0, 0, 0, 0, 2, 2, 2, 2, 4, 4, 4, 4, 6, 6, 6, 6);
+            let lanes = _mm512_add_epi32(lanes, _mm512_set1_epi32(half as i32));
             let scales = _mm512_permutexvar_ps(lanes, wide);
             for (x, found) in x.into_iter().zip(&mut found) {
-                let q = (&raw const (*x).sixteens).cast::<u8>();
+                let q = (&raw const (*x).parted).cast::<u8>();
                 let q = q.add(128 * half);
                 let (low, high) = (
                     _mm512_load_si512(q.cast()),
@@ -88,7 +91,7 @@ unsafe fn group<N: Nibbles, const T: usize>(
             }
         }
         for ((sum, found), x) in sums.iter_mut().zip(found).zip(x) {
-            *sum = _mm512_fmadd_ps(found, _mm512_set1_ps((*x).d[0]), *sum);
+            *sum = _mm512_fmadd_ps(found, _mm512_set1_ps((*x).d), *sum);
             *sum = take_off(above, x, *sum);
         }
     }
@@ -192,7 +195,7 @@ impl Nibbles for Q5_0 {
     #[inline(always)]
     unsafe fn codes(p: *const u8, nibbles: [__m512i; 2]) -> [__m512i; 2] {
         // SAFETY: by this function's contract.
-        unsafe { fifth_bits(p.add(2), Self::BLOCK, nibbles) }
+        unsafe { fifth_bits(p.add(2), 2 * Self::BLOCK, nibbles) }
     }
 }
 
@@ -207,7 +210,7 @@ impl Nibbles for Q5_1 {
     #[inline(always)]
     unsafe fn codes(p: *const u8, nibbles: [__m512i; 2]) -> [__m512i; 2] {
         // SAFETY: by this function's contract.
-        unsafe { fifth_bits(p.add(4), Self::BLOCK, nibbles) }
+        unsafe { fifth_bits(p.add(4), 2 * Self::BLOCK, nibbles) }
     }
 }
 

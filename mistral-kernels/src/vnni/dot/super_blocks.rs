@@ -4,7 +4,7 @@
 
 use std::arch::x86_64::*;
 
-use super::{Row, Sums, TOGETHER};
+use super::{Fetch, Row, Sums, TOGETHER};
 use crate::bytes::add_pairs;
 use crate::quant::Group;
 
@@ -26,6 +26,7 @@ impl<const BYTES: usize> Row for Blocks<BYTES> {
         p: *const u8,
         count: usize,
         x: [*const Group; T],
+        fetch: Fetch,
         sums: &mut Sums<T>,
     ) {
         // SAFETY: by this function's contract; blocks that are missing are the last one once more,
@@ -37,32 +38,32 @@ impl<const BYTES: usize> Row for Blocks<BYTES> {
             let (d, dmin) = factors(heads, count);
             let mut together = [[0.0; 16]; T];
             for ((sum, x), together) in sums.iter_mut().zip(x).zip(&mut together) {
-                let wide = four(|i| _mm_load_si128((&raw const (*x.add(at(i))).wide_sums).cast()));
-                let scale = four(|i| _mm_load_si128((&raw const (*x.add(at(i))).d).cast()));
-                let scale = _mm512_castsi512_ps(scale);
+                let wide = _mm512_load_si512((&raw const (*x).sums_together).cast());
+                let scale = _mm512_load_ps((&raw const (*x).d_together).cast());
                 let total = _mm512_cvtepi32_ps(_mm512_madd_epi16(minima, wide));
                 *sum = _mm512_fnmadd_ps(_mm512_mul_ps(total, dmin), scale, *sum);
                 _mm512_storeu_ps(together.as_mut_ptr(), _mm512_mul_ps(d, scale));
             }
             for i in 0..count {
+                fetch.group::<Self>(p, i);
                 let codes = codes::<BYTES>(p.add(i * BYTES));
-                let mut picked = [_mm512_setzero_si512(); 4];
-                for (j, picked) in picked.iter_mut().enumerate() {
-                    let lanes = _mm512_loadu_si512(LANES[i][j].as_ptr().cast());
-                    *picked = _mm512_permutexvar_epi16(lanes, scales);
+                let mut picked = [_mm512_setzero_si512(); 2];
+                for (picked, lanes) in picked.iter_mut().zip(&LANES[i]) {
+                    let lanes = _mm512_loadu_si512(lanes.as_ptr().cast());
+                    *picked = _mm512_maskz_permutexvar_epi16(LOWER, lanes, scales);
                 }
                 for ((sum, x), together) in sums.iter_mut().zip(x).zip(&together) {
-                    let q = (&raw const (*x.add(i)).pairs).cast::<u8>();
+                    let q = (&raw const (*x.add(i)).parted).cast::<u8>();
                     let mut total = _mm512_setzero_si512();
-                    for j in 0..4 {
-                        let q = _mm512_load_si512(q.add(64 * j).cast());
-                        let products = _mm512_maddubs_epi16(codes[j], q);
-                        total = if T > 2 {
-                            add_pairs(total, products, picked[j])
-                        } else {
-                            // Sooner done, which counts where there is little else to do.
-                            _mm512_dpwssd_epi32(total, products, picked[j])
-                        };
+                    for (picked, j) in picked.iter().zip([0, 2]) {
+                        let (low, high) = (q.add(64 * j), q.add(64 * j + 64));
+                        // Of eight products with codes below 32: no more than a word holds.
+                        let part = _mm512_setzero_si512();
+                        let part =
+                            _mm512_dpbusd_epi32(part, codes[j], _mm512_load_si512(low.cast()));
+                        let next = _mm512_load_si512(high.cast());
+                        let part = _mm512_dpbusd_epi32(part, codes[j + 1], next);
+                        total = add_pairs(total, part, *picked);
                     }
                     let scale = _mm512_set1_ps(together[4 * i]);
                     *sum = _mm512_fmadd_ps(_mm512_cvtepi32_ps(total), scale, *sum);
@@ -72,15 +73,17 @@ impl<const BYTES: usize> Row for Blocks<BYTES> {
     }
 }
 
-/// Where the scales of a block's pairs of sub-blocks, in the order of [`Group::pairs`], stand among
-/// those of four blocks.
-static LANES: [[[u16; 32]; 4]; TOGETHER] = {
-    let mut lanes = [[[0; 32]; 4]; TOGETHER];
+/// The lower words of all doublewords.
+const LOWER: __mmask32 = 0x5555_5555;
+
+/// Where the scales of a block's even and of its odd sub-blocks, in the order of [`Group::parted`],
+/// stand among those of four blocks.
+static LANES: [[[u16; 32]; 2]; TOGETHER] = {
+    let mut lanes = [[[0; 32]; 2]; TOGETHER];
     let mut at = 0;
-    while at < 128 * TOGETHER {
-        let (block, vector, half) = (at / 128, at / 32 % 4, at / 16 % 2);
-        let sub_block = vector / 2 * 4 + vector % 2 + 2 * half;
-        lanes[block][vector][at % 32] = (8 * block + sub_block) as u16;
+    while at < 64 * TOGETHER {
+        let (block, odd) = (at / 64, at / 32 % 2);
+        lanes[block][odd][at % 32] = (8 * block + at % 32 / 8 * 2 + odd) as u16;
         at += 1;
     }
     lanes
@@ -148,7 +151,7 @@ unsafe fn factors(heads: __m512i, count: usize) -> (__m512, __m512) {
     }
 }
 
-/// The codes of a block in the order of [`Group::pairs`].
+/// The codes of a block in the order of [`Group::parted`].
 ///
 /// # Safety
 /// Runs with AVX-512 F and BW enabled; `p` is valid for reading a block.
@@ -161,27 +164,36 @@ unsafe fn codes<const BYTES: usize>(p: *const u8) -> [__m512i; 4] {
             _mm512_loadu_si512(q.cast()),
             _mm512_loadu_si512(q.add(64).cast()),
         );
+        // Each 32 bytes hold an even part in their lower halves, the odd one after it in the upper.
+        let first = _mm512_shuffle_i32x4::<0b10_00_10_00>(a, b);
+        let second = _mm512_shuffle_i32x4::<0b11_01_11_01>(a, b);
         let low = _mm512_set1_epi8(15);
         let nibbles = [
-            _mm512_and_si512(a, low),
-            _mm512_and_si512(_mm512_srli_epi16::<4>(a), low),
-            _mm512_and_si512(b, low),
-            _mm512_and_si512(_mm512_srli_epi16::<4>(b), low),
+            _mm512_and_si512(first, low),
+            _mm512_and_si512(second, low),
+            _mm512_and_si512(_mm512_srli_epi16::<4>(first), low),
+            _mm512_and_si512(_mm512_srli_epi16::<4>(second), low),
         ];
         if BYTES == Four::BYTES {
             return nibbles;
         }
         // Bit j of these bytes is the fifth of sub-block j.
-        let bits = _mm256_loadu_si256(p.add(HEAD).cast());
-        let bits =
-            _mm512_inserti64x4::<1>(_mm512_castsi256_si512(bits), _mm256_srli_epi16::<2>(bits));
+        let by = _mm512_setr_epi64(0, 0, TWO, TWO, 2 * TWO, 2 * TWO, 3 * TWO, 3 * TWO);
+        let bits = |at: usize| {
+            let bits = _mm_loadu_si128(p.add(HEAD + at).cast());
+            _mm512_srlv_epi16(_mm512_broadcast_i32x4(bits), by)
+        };
+        let (first, second) = (bits(0), bits(16));
         let fifth = _mm512_set1_epi8(16);
         let with = |nibbles, bits| _mm512_or_si512(nibbles, _mm512_and_si512(bits, fifth));
         [
-            with(nibbles[0], _mm512_slli_epi16::<4>(bits)),
-            with(nibbles[1], _mm512_slli_epi16::<3>(bits)),
-            with(nibbles[2], bits),
-            with(nibbles[3], _mm512_srli_epi16::<1>(bits)),
+            with(nibbles[0], _mm512_slli_epi16::<4>(first)),
+            with(nibbles[1], _mm512_slli_epi16::<4>(second)),
+            with(nibbles[2], _mm512_slli_epi16::<3>(first)),
+            with(nibbles[3], _mm512_slli_epi16::<3>(second)),
         ]
     }
 }
+
+/// Two in each word.
+const TWO: i64 = 0x0002_0002_0002_0002;
