@@ -96,7 +96,7 @@ impl Hardware {
 
     /// Bytes that programs can still take without driving others out: what the system says, or less
     /// where a control group bounds it (version 2; what it holds of files counts as free, since the
-    /// system drops that first). 0 where neither tells.
+    /// system drops that first). 0 where the system doesn't tell.
     #[must_use]
     pub fn available_memory() -> u64 {
         let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();

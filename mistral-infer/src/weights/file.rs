@@ -123,13 +123,12 @@ fn format_of(dtype: Dtype) -> Result<Format, String> {
     }
 }
 
-/// Bytes that a thread of its own is worth.
+/// Bytes that are worth a thread of their own.
 const PART: usize = 64 << 20;
 /// Most threads that read a file.
 const READERS: usize = 8;
 
-/// Reads a whole file. Large ones are read by several threads, so that each part lies near the
-/// processor that first wrote it.
+/// Reads a whole file, a large one by several threads.
 fn read(path: &Path) -> std::io::Result<Vec<u8>> {
     let file = File::open(path)?;
     let len = usize::try_from(file.metadata()?.len());

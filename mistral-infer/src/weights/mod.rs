@@ -36,8 +36,7 @@ pub use tensor::Tensor;
 pub enum WeightStorage {
     /// In the mapped file: loads in no time and shares memory between processes. The file must not
     /// be truncated by another program while the model lives: reading past its new end would end
-    /// this process. Where the file's pages stand far from the processor, which a virtual machine
-    /// doesn't tell, they are read more slowly than memory of the process's own.
+    /// this process. How fast it is read depends on where the system put the file's pages.
     #[default]
     Mapped,
     /// Copied into memory, by several threads: independent of what happens to the file, and as fast

@@ -197,3 +197,36 @@ unsafe fn codes<const BYTES: usize>(p: *const u8) -> [__m512i; 4] {
 
 /// Two in each word.
 const TWO: i64 = 0x0002_0002_0002_0002;
+
+#[cfg(test)]
+mod tests {
+    use mistral_core::precision::Format;
+
+    use crate::quant::Blocks;
+    use crate::{Cpu, Isa, LinearScratch, Matrix, WeightData, linear};
+
+    /// Eight products of the largest codes and activations are the most that a word has to hold.
+    #[test]
+    fn the_largest_sums_fit() {
+        // Every code 31 and every scale 63, with d = 1 and dmin = 0.
+        let mut block = [0xff; 176];
+        block[..4].copy_from_slice(&[0x00, 0x3c, 0, 0]);
+        let data = WeightData::Blocks(Blocks::new(Format::Q5K, &block).expect("a block"));
+        let w = Matrix::new(1, 256, data).expect("it fits");
+        for isa in Isa::ALL {
+            let Ok(cpu) = Cpu::with_isa(1, isa) else {
+                continue;
+            };
+            for t in 1..=8 {
+                for x in [1.0f32, -1.0] {
+                    let mut y = vec![0.0f32; t];
+                    let mut scratch = LinearScratch::new(1, t, 256);
+                    linear(&cpu, &w, &vec![x; 256 * t], &mut y, &mut scratch).expect("it fits");
+                    let expected = x * 256.0 * 31.0 * 63.0;
+                    let near = |y: &f32| (y - expected).abs() <= 1e-5 * expected.abs();
+                    assert!(y.iter().all(near), "{isa}, {t} tokens: {y:?}");
+                }
+            }
+        }
+    }
+}
