@@ -82,7 +82,7 @@ fn expected(path: &Path) -> Result<Expected, Box<dyn Error>> {
 }
 
 fn load(context: &Context, path: &Path, blocks: bool) -> Result<Box<dyn Engine>, Box<dyn Error>> {
-    let file = Gguf::open(path, WeightStorage::default())?;
+    let file = Gguf::open(path, WeightStorage::Mapped)?;
     let checkpoint = Checkpoint::from_gguf(&file)?;
     let checkpoint = if blocks {
         checkpoint

@@ -168,7 +168,7 @@ fn load(
     checks: &mut Checks,
 ) -> Result<Box<dyn Engine>, Box<dyn Error>> {
     let mut spec = read_spec(&variant.spec)?;
-    let storage = WeightStorage::default();
+    let storage = WeightStorage::Mapped;
     let checkpoint = match &variant.weights {
         Weights::Files(files) => Checkpoint::open_files(files, storage)?,
         Weights::Folder(path) => Checkpoint::open(path, storage)?,

@@ -111,7 +111,7 @@ fn model(
     spec.rope.layout = read_spec(&folder.join("config.json"))?.rope.layout;
     let layers = spec.n_layers;
     let weights = folder.join("model.safetensors");
-    let checkpoint = Checkpoint::open_files(&[weights], WeightStorage::default())?;
+    let checkpoint = Checkpoint::open_files(&[weights], WeightStorage::Mapped)?;
     let mut engine = engine(context, spec, &checkpoint, THREADS)?;
     if folder.join("expected.safetensors").is_file() {
         let tensors = Tensors::read(&folder.join("expected.safetensors"))?;

@@ -32,12 +32,11 @@ pub(crate) use gguf_names::place as ggml_place;
 pub use tensor::Tensor;
 
 /// Where weights live while the model is used.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WeightStorage {
     /// In the mapped file: loads in no time and shares memory between processes. The file must not
     /// be truncated by another program while the model lives: reading past its new end would end
     /// this process. How fast it is read depends on where the system put the file's pages.
-    #[default]
     Mapped,
     /// Copied into memory, by several threads: independent of what happens to the file, and as fast
     /// to read as memory is.

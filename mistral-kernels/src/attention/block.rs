@@ -11,13 +11,12 @@ use super::cached::Cached;
 use super::q8;
 #[cfg(target_arch = "x86_64")]
 use super::rounded;
+use super::scores::in_integers;
 use super::view::HeadRows;
-use super::widen::{list_scales, scale_panel, widen, widen_scaled};
+use super::widen::list_scales;
 use crate::cpu::Live;
-use crate::linear::{
-    Mode, Out, Words, dots, pack_rows, packed_tile, panel, row_tile, split, tile_cols,
-};
-use crate::simd::{Kernel, Simd, exp};
+use crate::linear::{Words, pack_rows, split};
+use crate::simd::{Kernel, Simd, weight};
 
 /// Most query rows of a block: four of Intel's tiles.
 pub(super) const ROWS: usize = 64;
@@ -212,7 +211,7 @@ impl<K: Cached, V: Cached> Block<'_, '_, K, V> {
             } else if rows > FEW {
                 self.scores_of_many(s, n, &k);
             } else {
-                self.scores_of_few(s, n, &k);
+                self.scores_of_few(s, n, &k, &v);
             }
         }
         for r in 0..rows {
@@ -283,78 +282,6 @@ impl<K: Cached, V: Cached> Block<'_, '_, K, V> {
         let _ = (n, v);
     }
 
-    /// # Safety
-    /// The first `n` pointers are rows of keys.
-    #[inline(always)]
-    unsafe fn scores_of_many<S: Simd>(&mut self, s: S, n: usize, k: &[*const K; TILE]) {
-        let (d, rows, wide) = (self.keys.width, self.rows.len(), tile_cols::<S>());
-        let used = n.next_multiple_of(wide);
-        assert!(self.memory.k.len() >= d * TILE && self.memory.scores.len() >= rows * TILE);
-        let packed = self.memory.k.as_mut_ptr();
-        // SAFETY: the pointers are rows of `d` elements, and the buffers hold what is named.
-        unsafe {
-            panel(s, |i| k[i], (n, d), used, packed);
-            if K::SCALED {
-                scale_panel(s, (d, used), self.memory.scales, packed);
-            }
-            for i in 0..rows.div_ceil(S::TILE_ROWS) {
-                let (first, m) = split(rows, S::TILE_ROWS, i);
-                let a = self.memory.q[first * d..].as_ptr();
-                for c in (0..used).step_by(wide) {
-                    let out = Out {
-                        start: self.memory.scores.as_mut_ptr().add(first * TILE + c),
-                        stride: TILE,
-                        cols: wide,
-                        mode: Mode::Overwrite,
-                    };
-                    packed_tile(s, m, d, a, (packed.add(c).cast_const(), used), out);
-                }
-            }
-        }
-    }
-
-    /// # Safety
-    /// The first `n` pointers are rows of keys.
-    #[inline(always)]
-    unsafe fn scores_of_few<S: Simd>(&mut self, s: S, n: usize, k: &[*const K; TILE]) {
-        let (d, rows) = (self.keys.width, self.rows.len());
-        let (queries, start) = (self.queries, self.rows.start);
-        assert!(self.memory.scores.len() >= rows * TILE && self.memory.k.len() >= d * TILE);
-        let scores = self.memory.scores.as_mut_ptr();
-        let query = |r| queries.q[queries.at(start + r) * d..].as_ptr();
-        let put = |i, r, sum| {
-            // SAFETY: `scores` has this row by the assertion.
-            unsafe { *scores.add(r * TILE + i) = sum }
-        };
-        // SAFETY: the pointers are rows of `d` elements, as every query is; widened rows too.
-        unsafe {
-            if !K::SCALED {
-                dots(s, (0..n, |i| k[i]), (rows, query), d, put);
-                return;
-            }
-            #[cfg(target_arch = "x86_64")]
-            if in_integers(self.live) {
-                let memory = &mut *self.memory;
-                let work = super::q8_vnni::Scores {
-                    keys: k.map(|row| row.cast()),
-                    n,
-                    d,
-                    scales: memory.scales,
-                    queries: memory.query,
-                    rows,
-                    out: memory.scores,
-                };
-                return work.run(self.live);
-            }
-            let copy = self.memory.k.as_mut_ptr();
-            for (i, &row) in k[..n].iter().enumerate() {
-                widen_scaled(s, row, d, &self.memory.scales[i..], copy.add(i * d));
-            }
-            let copy = copy.cast_const();
-            dots(s, (0..n, |i| copy.add(i * d)), (rows, query), d, put);
-        }
-    }
-
     /// Puts scores of positions that a row doesn't see out of the way.
     #[inline(always)]
     fn hide(&mut self, r: usize, first: usize, n: usize) {
@@ -388,7 +315,7 @@ impl<K: Cached, V: Cached> Block<'_, '_, K, V> {
             let shift = if max == f32::NEG_INFINITY { 0.0 } else { max };
             let (shift, mut total) = (s.splat(shift), s.splat(0.0));
             for c in (0..used).step_by(S::LANES) {
-                let e = exp(s, s.sub(s.load(p.add(c)), shift));
+                let e = weight(s, s.sub(s.load(p.add(c)), shift));
                 s.store(p.add(c), e);
                 total = s.add(total, e);
             }
@@ -408,98 +335,4 @@ impl<K: Cached, V: Cached> Block<'_, '_, K, V> {
             }
         }
     }
-
-    /// # Safety
-    /// The first `n` pointers are rows of values, one behind the other when `run`.
-    #[inline(always)]
-    unsafe fn add_values<S: Simd>(&mut self, s: S, n: usize, v: &[*const V; TILE], run: bool) {
-        let (dv, rows, wide) = (self.values.width, self.rows.len(), tile_cols::<S>());
-        let padded = padded(dv);
-        assert!(self.memory.sums.len() >= rows * padded);
-        let sums = self.memory.sums.as_mut_ptr();
-        let direct = run && dv.is_multiple_of(wide);
-        // SAFETY: rows of values have `dv` elements `stride` apart, or were copied; the buffers
-        // hold what is named.
-        unsafe {
-            if !direct {
-                self.copy_values(s, n, v);
-            }
-            for c in (0..dv).step_by(wide) {
-                let weights = if direct && V::SCALED {
-                    self.weigh(s, n, c / q8::BLOCK);
-                    self.memory.weighted.as_ptr()
-                } else {
-                    self.memory.scores.as_ptr()
-                };
-                for i in 0..rows.div_ceil(S::TILE_ROWS) {
-                    let (first, m) = split(rows, S::TILE_ROWS, i);
-                    let a = weights.add(first * TILE);
-                    let out = Out {
-                        start: sums.add(first * padded + c),
-                        stride: padded,
-                        cols: wide,
-                        mode: Mode::Add,
-                    };
-                    if direct {
-                        let b = (v[0].add(c), self.values.stride);
-                        row_tile::<S, V, TILE>(s, m, n, a, b, out);
-                    } else {
-                        let b = (self.memory.v.as_ptr().add(c), padded);
-                        row_tile::<S, f32, TILE>(s, m, n, a, b, out);
-                    }
-                }
-            }
-        }
-    }
-
-    /// Copies rows of values as f32.
-    ///
-    /// # Safety
-    /// The first `n` pointers are rows of values.
-    #[inline(always)]
-    unsafe fn copy_values<S: Simd>(&mut self, s: S, n: usize, v: &[*const V; TILE]) {
-        let dv = self.values.width;
-        let padded = padded(dv);
-        assert!(self.memory.v.len() >= TILE * padded);
-        let copy = self.memory.v.as_mut_ptr();
-        for (i, &row) in v[..n].iter().enumerate() {
-            // SAFETY: a row has `dv` elements by this function's contract, its copy by the
-            // assertion.
-            unsafe {
-                let out = copy.add(i * padded);
-                if V::SCALED {
-                    widen_scaled(s, row, dv, &self.memory.scales[i..], out);
-                } else {
-                    widen(s, row, dv, out);
-                }
-            }
-        }
-    }
-
-    /// Multiplies the scores with the scales of a block of values.
-    #[inline(always)]
-    fn weigh<S: Simd>(&mut self, s: S, n: usize, block: usize) {
-        let scales = &self.memory.scales[block * TILE..][..TILE];
-        let used = n.next_multiple_of(S::LANES);
-        let rows = self.rows.len();
-        let pairs = self.memory.weighted.chunks_exact_mut(TILE);
-        for (out, scores) in pairs.zip(self.memory.scores.chunks_exact(TILE)).take(rows) {
-            for c in (0..used).step_by(S::LANES) {
-                // SAFETY: all three are `TILE` long, whole vectors.
-                unsafe {
-                    let v = s.mul(
-                        s.load(scores.as_ptr().add(c)),
-                        s.load(scales.as_ptr().add(c)),
-                    );
-                    s.store(out.as_mut_ptr().add(c), v);
-                }
-            }
-        }
-    }
-}
-
-/// Whether few queries multiply with bytes as integers.
-#[inline(always)]
-fn in_integers(live: Live) -> bool {
-    cfg!(target_arch = "x86_64") && live.isa() >= crate::Isa::Avx512Vnni
 }

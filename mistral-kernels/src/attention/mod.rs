@@ -14,9 +14,11 @@ mod q8_vnni;
 #[cfg(target_arch = "x86_64")]
 mod rounded;
 mod rows;
+mod scores;
 mod selected;
 #[cfg(target_arch = "x86_64")]
 mod tiles;
+mod values;
 mod view;
 mod widen;
 

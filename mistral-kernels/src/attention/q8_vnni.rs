@@ -15,7 +15,7 @@ const LANES: usize = 16;
 const CHUNK: usize = 64;
 
 /// Scores of a tile's positions: `out [rows, TILE]`.
-pub(super) struct Scores<'a> {
+pub(super) struct Scores<'a, A> {
     /// The first `n` are rows of `d` codes.
     pub(super) keys: [*const i8; TILE],
     pub(super) n: usize,
@@ -27,9 +27,11 @@ pub(super) struct Scores<'a> {
     /// At most [`FEW`].
     pub(super) rows: usize,
     pub(super) out: &'a mut [f32],
+    /// Asks the memory for what is needed next, beside a position's key.
+    pub(super) ask: A,
 }
 
-impl Scores<'_> {
+impl<A: Fn(usize)> Scores<'_, A> {
     /// Whole vectors of positions are written; those behind `n` mean nothing.
     ///
     /// # Panics
@@ -47,12 +49,12 @@ impl Scores<'_> {
         // is enabled there; lengths were checked above, keys are the caller's promise.
         unsafe {
             match rows {
-                1 => run::<1>(self),
-                2 => run::<2>(self),
-                3 => run::<3>(self),
-                4 => run::<4>(self),
-                5 => run::<5>(self),
-                _ => run::<6>(self),
+                1 => run::<1, _>(self),
+                2 => run::<2, _>(self),
+                3 => run::<3, _>(self),
+                4 => run::<4, _>(self),
+                5 => run::<5, _>(self),
+                _ => run::<6, _>(self),
             }
         }
     }
@@ -61,9 +63,10 @@ impl Scores<'_> {
 /// # Safety
 /// The processor has the sets, lengths fit, and there are `R` queries.
 #[target_feature(enable = "avx512vnni,avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c")]
-unsafe fn run<const R: usize>(work: Scores<'_>) {
+unsafe fn run<const R: usize, A: Fn(usize)>(work: Scores<'_, A>) {
     let blocks = q8::blocks(work.d);
     for first in (0..work.n).step_by(LANES) {
+        (first..work.n.min(first + LANES)).for_each(&work.ask);
         let mut sums = [_mm512_setzero_ps(); R];
         for chunk in 0..work.d.div_ceil(CHUNK) {
             // SAFETY: by this function's contract; rows behind `n` are replaced by one that is
@@ -101,7 +104,7 @@ unsafe fn run<const R: usize>(work: Scores<'_>) {
 /// # Safety
 /// As [`run`].
 #[inline(always)]
-unsafe fn columns(work: &Scores<'_>, first: usize, c: usize) -> [__m512i; 16] {
+unsafe fn columns<A>(work: &Scores<'_, A>, first: usize, c: usize) -> [__m512i; 16] {
     // SAFETY: by this function's contract.
     unsafe {
         let s = Avx512::enabled();

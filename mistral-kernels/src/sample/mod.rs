@@ -6,7 +6,7 @@ mod verify;
 use crate::KernelError;
 use crate::cpu::Live;
 use crate::simd::row::{self, Binary};
-use crate::simd::{Kernel, Simd, dispatch, exp};
+use crate::simd::{Kernel, Simd, dispatch, weight};
 use rng::Rng;
 
 /// How a token is chosen. The default is greedy: temperature 0 and nothing else.
@@ -317,7 +317,7 @@ impl<S: Simd> Binary<S> for Softened {
     #[inline(always)]
     fn apply(&self, s: S, logit: S::F, _: S::F) -> S::F {
         let below = s.sub(logit, s.splat(self.highest));
-        exp(s, s.div(below, s.splat(self.temperature)))
+        weight(s, s.div(below, s.splat(self.temperature)))
     }
 }
 

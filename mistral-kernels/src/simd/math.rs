@@ -30,6 +30,17 @@ pub(crate) fn exp<S: Simd>(s: S, x: S::F) -> S::F {
     s.scale_pow2(p, n)
 }
 
+/// `e^x` for `x ≤ 0` as a weight beside one of 1, within 2e-30: nothing where it is smaller. A
+/// number that underflows gradually takes a processor some hundred cycles to make, and each product
+/// with it as many. NaN for NaN.
+#[inline(always)]
+pub(crate) fn weight<S: Simd>(s: S, x: S::F) -> S::F {
+    const NOTHING: f32 = 1e-30;
+    // The smallest normal number is above e^-87.4.
+    let e = exp(s, s.max(s.splat(-87.0), x));
+    s.max(s.splat(0.0), s.sub(e, s.splat(NOTHING)))
+}
+
 /// `x / (1 + e^-x)`.
 #[inline(always)]
 pub(crate) fn silu<S: Simd>(s: S, x: S::F) -> S::F {

@@ -38,7 +38,7 @@ pub(crate) use avx512::Avx512;
 #[cfg(target_arch = "x86_64")]
 pub(crate) use avx512bf16::Pairs;
 pub(crate) use element::Element;
-pub(crate) use math::{exp, silu};
+pub(crate) use math::{silu, weight};
 pub(crate) use portable::Portable;
 
 use crate::cpu::Live;
@@ -178,11 +178,17 @@ pub(crate) fn dispatch_pairs<K: Kernel>(live: Live, kernel: K) -> K::Out {
 
 #[cfg(test)]
 mod tests {
+    use super::math::exp;
     use super::*;
     use crate::testkit::cpus;
 
-    /// `e^x` and a transposed block for a row of inputs.
-    struct Probe<'a>(&'a [f32], &'a mut Vec<f32>, &'a mut Vec<f32>);
+    /// `e^x`, weights and a transposed block for a row of inputs.
+    struct Probe<'a> {
+        x: &'a [f32],
+        exponentials: &'a mut Vec<f32>,
+        weights: &'a mut Vec<f32>,
+        block: &'a mut Vec<f32>,
+    }
 
     impl Kernel for Probe<'_> {
         type Out = usize;
@@ -190,21 +196,26 @@ mod tests {
         #[inline(always)]
         fn run<S: Simd>(self, s: S) -> usize {
             let lanes = S::LANES;
-            for x in self.0.chunks_exact(lanes) {
-                let mut out = [0.0; 64];
-                // SAFETY: a chunk has that many elements, and so has `out`.
-                unsafe { s.store(out.as_mut_ptr(), exp(s, s.load(x.as_ptr()))) };
-                self.1.extend(&out[..lanes]);
+            for x in self.x.chunks_exact(lanes) {
+                let (mut e, mut w) = ([0.0; 64], [0.0; 64]);
+                // SAFETY: a chunk has that many elements, and so have `e` and `w`.
+                unsafe {
+                    let x = s.load(x.as_ptr());
+                    s.store(e.as_mut_ptr(), exp(s, x));
+                    s.store(w.as_mut_ptr(), weight(s, x));
+                }
+                self.exponentials.extend(&e[..lanes]);
+                self.weights.extend(&w[..lanes]);
             }
             let stride = lanes + 3;
-            self.2.resize(lanes * stride, -1.0);
+            self.block.resize(lanes * stride, -1.0);
             // SAFETY: the inputs hold a block, and `out` its transpose.
             unsafe {
                 let mut rows = [s.splat(0.0); 16];
                 for (r, row) in rows[..lanes].iter_mut().enumerate() {
-                    *row = s.load(self.0[r * lanes..].as_ptr());
+                    *row = s.load(self.x[r * lanes..].as_ptr());
                 }
-                s.transpose(&rows, self.2.as_mut_ptr(), stride);
+                s.transpose(&rows, self.block.as_mut_ptr(), stride);
             }
             lanes
         }
@@ -225,14 +236,29 @@ mod tests {
         ]);
         x.extend((0..1008).map(|i| (i as f32 - 504.0) / 5.9));
         for cpu in cpus() {
-            let (mut found, mut block) = (Vec::new(), Vec::new());
-            let lanes = dispatch(cpu.live(), Probe(&x, &mut found, &mut block));
+            let (mut found, mut weights, mut block) = (Vec::new(), Vec::new(), Vec::new());
+            let probe = Probe {
+                x: &x,
+                exponentials: &mut found,
+                weights: &mut weights,
+                block: &mut block,
+            };
+            let lanes = dispatch(cpu.live(), probe);
             for (x, f) in x.iter().zip(&found) {
                 let e = f64::from(*x).exp() as f32;
                 let close = (f - e).abs() <= e * 3e-7 + 3e-45;
                 assert!(
                     close || *f == e || (f.is_nan() && e.is_nan()),
                     "exp({x}) = {f}, not {e}"
+                );
+            }
+            for (x, &w) in x.iter().zip(&weights).filter(|(x, _)| !(**x > 0.0)) {
+                let e = f64::from(*x).exp();
+                let close = (f64::from(w) - e).abs() <= e * 3e-7 + 2e-30;
+                let made = w == 0.0 || w.is_normal();
+                assert!(
+                    (close && made) || (w.is_nan() && x.is_nan()),
+                    "weight({x}) = {w}"
                 );
             }
             for (r, c) in (0..lanes).flat_map(|r| (0..lanes).map(move |c| (r, c))) {
