@@ -1,6 +1,6 @@
 //! Holds the performance estimate against measurements: `predict MEASURED.json`.
 //!
-//! Prints one JSON line a row, `{"id","predicted","measured","ratio"}`, or `{"id","reason"}` for a
+//! Prints one JSON line a row, `{"id","predicted","lo","hi","measured","ratio"}`, or `{"id","reason"}` for a
 //! row that can't be predicted, and a last line with the errors of the others.
 
 use std::process::ExitCode;
@@ -14,6 +14,8 @@ use serde::Serialize;
 struct Row<'a> {
     id: &'a str,
     predicted: f64,
+    lo: f64,
+    hi: f64,
     measured: f64,
     ratio: f64,
 }
@@ -29,6 +31,7 @@ struct Total {
     median_abs_pct_err: f64,
     p90_abs_pct_err: f64,
     rank_correlation: f64,
+    interval_coverage: f64,
     n: usize,
     skipped: usize,
 }
@@ -42,19 +45,21 @@ fn main() -> ExitCode {
         let path = arguments.required(0, "MEASURED.json")?;
         let text = std::fs::read_to_string(path).map_err(|e| UsageError(format!("{path}: {e}")))?;
         let file: MeasuredFile = serde_json::from_str(&text)?;
-        let mut pairs = Vec::new();
+        let (mut pairs, mut inside) = (Vec::new(), 0);
         for row in &file.rows {
             match file.predict(row, Coefficients::embedded()) {
                 Ok(predicted) => {
                     let (id, measured) = (row.id.as_str(), row.value);
-                    let ratio = predicted / measured;
                     print_line(&Row {
                         id,
-                        predicted,
+                        predicted: predicted.value,
+                        lo: predicted.lo,
+                        hi: predicted.hi,
                         measured,
-                        ratio,
+                        ratio: predicted.value / measured,
                     })?;
-                    pairs.push((predicted, measured));
+                    inside += usize::from((predicted.lo..=predicted.hi).contains(&measured));
+                    pairs.push((predicted.value, measured));
                 }
                 Err(reason) => print_line(&Skipped {
                     id: &row.id,
@@ -62,7 +67,10 @@ fn main() -> ExitCode {
                 })?,
             }
         }
-        print_line(&total(&pairs, file.rows.len()))?;
+        print_line(&Total {
+            interval_coverage: inside as f64 / pairs.len().max(1) as f64,
+            ..total(&pairs, file.rows.len())
+        })?;
         Ok(Outcome::Good)
     })
 }
@@ -84,6 +92,7 @@ fn total(pairs: &[(f64, f64)], rows: usize) -> Total {
         median_abs_pct_err: at(0.5),
         p90_abs_pct_err: at(0.9),
         rank_correlation: spearman(pairs),
+        interval_coverage: 0.0,
         n: pairs.len(),
         skipped: rows - pairs.len(),
     }

@@ -52,12 +52,25 @@ pub struct Coefficients {
     pub all_reduce_s: f64,
     /// Share of the interconnect's rate that an all-reduce reaches.
     pub link: f64,
-    /// Factor on either side that holds eight of ten measured rates.
-    pub spread: f64,
-    /// The same for devices that no measurement stands for.
-    pub spread_unseen: f64,
-    /// The same for the time to the first token, which depends on how requests arrive.
-    pub spread_first_token: f64,
+    /// How far predictions are off.
+    pub spread: Spread,
+}
+
+/// Factors on either side of a prediction that hold eight of ten measurements on devices that the
+/// constants were not fitted to.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Spread {
+    /// Rates of serving engines on the devices that they were made for.
+    pub serving: f64,
+    /// The same on devices whose kernels are younger.
+    pub serving_other: f64,
+    /// Rates of local engines.
+    pub local: f64,
+    /// Prompts and the time to the first token, which depends on how requests arrive.
+    pub prompt: f64,
+    /// At least this for devices that no measurement stands for.
+    pub unseen: f64,
 }
 
 /// Constants of serving engines.
@@ -123,11 +136,26 @@ impl Coefficients {
         })
     }
 
+    /// How far a rate is off; see [`Spread`].
+    pub(super) fn rate_spread(&self, device: &Device, class: EngineClass) -> f64 {
+        let seen = match class {
+            EngineClass::Serving if device.kind == DeviceKind::Cpu => self.spread.local,
+            EngineClass::Serving if is_young(device) => self.spread.serving_other,
+            EngineClass::Serving => self.spread.serving,
+            EngineClass::Local => self.spread.local,
+        };
+        let unseen = device.unverified || matches!(device.kind, DeviceKind::Edge | DeviceKind::Npu);
+        if unseen {
+            seen.max(self.spread.unseen)
+        } else {
+            seen
+        }
+    }
+
     pub(super) fn shares(&self, device: &Device, class: EngineClass, moe: bool) -> Shares {
         if class == EngineClass::Serving && device.kind != DeviceKind::Cpu {
             let s = &self.serving;
-            let young = matches!(device.vendor.as_str(), "AMD" | "Google" | "AWS");
-            let factor = |f: f64| if young { f } else { 1.0 };
+            let factor = |f: f64| if is_young(device) { f } else { 1.0 };
             return Shares {
                 bandwidth: s.bandwidth * factor(s.other_bandwidth),
                 compute_16: s.compute_16 * factor(s.other_compute),
@@ -159,4 +187,9 @@ impl Coefficients {
             first_token_s: 0.0,
         }
     }
+}
+
+/// Whether serving engines' kernels for this maker's devices are younger than those they began with.
+pub(super) fn is_young(device: &Device) -> bool {
+    matches!(device.vendor.as_str(), "AMD" | "Google" | "AWS")
 }

@@ -11,6 +11,7 @@ use crate::hardware::{Device, HardwareTable};
 use crate::model::ModelSpec;
 use crate::plan::KvPrecision;
 use crate::precision::Precision;
+use crate::recommendation::Interval;
 
 /// A file of measurements.
 #[derive(Debug, Clone, Deserialize)]
@@ -53,6 +54,25 @@ pub struct MeasuredRow {
     pub metric: String,
     /// The value.
     pub value: f64,
+}
+
+/// What a measurement is of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// Steps.
+    Rate,
+    /// A prompt.
+    Prompt,
+}
+
+impl MeasuredRow {
+    fn kind(&self) -> Kind {
+        if self.metric.contains("ttft") || self.metric.contains("prefill") {
+            Kind::Prompt
+        } else {
+            Kind::Rate
+        }
+    }
 }
 
 /// What is known of a measured model.
@@ -104,9 +124,9 @@ pub enum Unpredictable {
         /// The mode.
         mode: String,
     },
-    /// The weights don't fit, so that parts of them lay elsewhere in a way that isn't told.
-    #[error("needs {needs_gb} GB a device of {has_gb} GB: partly elsewhere")]
-    Offloaded {
+    /// The weights don't fit, and there is no other memory for them.
+    #[error("needs {needs_gb} GB a device of {has_gb} GB")]
+    Memory {
         /// Need, rounded.
         needs_gb: u32,
         /// The device's memory, rounded.
@@ -139,7 +159,8 @@ impl MeasuredFile {
             .map_err(|_| unknown())
     }
 
-    /// What the estimate says to a row, in the row's unit.
+    /// What the estimate says to a row, in the row's unit, with the interval that should hold eight
+    /// of ten rows.
     ///
     /// # Errors
     /// [`Unpredictable`] when the row's model, device, precision or metric isn't covered.
@@ -147,7 +168,15 @@ impl MeasuredFile {
         &self,
         row: &MeasuredRow,
         coefficients: &Coefficients,
-    ) -> Result<f64, Unpredictable> {
+    ) -> Result<Interval, Unpredictable> {
+        self.case(row)?.predict(coefficients)
+    }
+
+    /// A row with its model's dimensions and its device's figures looked up.
+    ///
+    /// # Errors
+    /// [`Unpredictable`] when the row's model, device or precision isn't known.
+    pub fn case<'a>(&self, row: &'a MeasuredRow) -> Result<Case<'a>, Unpredictable> {
         let shape = self.shape(row)?;
         let device = HardwareTable::embedded()
             .find(&row.device)
@@ -157,29 +186,80 @@ impl MeasuredFile {
             .parse()
             .map_err(|_| Unpredictable::Precision(row.weights.clone()))?;
         let engine = engine_class(&row.engine);
-        let setup = Setup {
-            shape: &shape,
-            precision,
-            kv: kv_precision(row.kv.as_deref()),
+        let count = row
+            .tp
+            .unwrap_or_else(|| fewest(&shape, precision, device, row.n_devices));
+        Ok(Case {
+            row,
+            shape,
             device,
-            count: row
-                .tp
-                .unwrap_or_else(|| fewest(&shape, precision, device, row.n_devices)),
+            precision,
             engine,
-            coefficients,
-        };
+            count,
+        })
+    }
+}
+
+/// A measurement and what it was made with.
+#[derive(Debug, Clone)]
+pub struct Case<'a> {
+    /// The measurement.
+    pub row: &'a MeasuredRow,
+    /// Its model.
+    pub shape: Shape,
+    /// Its device.
+    pub device: &'static Device,
+    precision: Precision,
+    engine: EngineClass,
+    count: u32,
+}
+
+impl Case<'_> {
+    /// What the estimate says, in the row's unit, with the interval that should hold eight of ten.
+    ///
+    /// # Errors
+    /// [`Unpredictable::Metric`], [`Unpredictable::Memory`].
+    pub fn predict(&self, coefficients: &Coefficients) -> Result<Interval, Unpredictable> {
+        let setup = self.setup(coefficients);
         let need = memory_need(&setup, 0.0, 0.0).per_device;
-        // A row of a serving engine proves that it fitted, so its usable share isn't applied.
-        if engine == EngineClass::Local && need > usable_bytes(device, engine) * 1.1 {
-            return Err(Unpredictable::Offloaded {
+        let holds = usable_bytes(self.device, self.engine) * 1.1;
+        if self.device.kind.shares_memory() && need > holds {
+            return Err(Unpredictable::Memory {
                 needs_gb: (need / 1e9) as u32,
-                has_gb: device.memory_gb as u32,
+                has_gb: self.device.memory_gb as u32,
             });
         }
-        value(row, &setup).ok_or_else(|| Unpredictable::Metric {
-            metric: row.metric.clone(),
-            mode: row.mode.clone(),
-        })
+        let value = value(self.row, &setup).ok_or_else(|| Unpredictable::Metric {
+            metric: self.row.metric.clone(),
+            mode: self.row.mode.clone(),
+        })?;
+        Ok(Interval::spread(value, self.spread(&setup)))
+    }
+
+    fn spread(&self, setup: &Setup<'_>) -> f64 {
+        let rate = setup.rate_spread();
+        match self.row.kind() {
+            Kind::Rate => rate,
+            Kind::Prompt => rate.max(setup.coefficients.spread.prompt),
+        }
+    }
+
+    /// What kind of measurement by what kind of engine, in the terms of
+    /// [`Spread`](super::Spread).
+    pub(super) fn class(&self) -> (EngineClass, Kind) {
+        (self.engine, self.row.kind())
+    }
+
+    fn setup<'a>(&'a self, coefficients: &'a Coefficients) -> Setup<'a> {
+        Setup {
+            shape: &self.shape,
+            precision: self.precision,
+            kv: kv_precision(self.row.kv.as_deref()),
+            device: self.device,
+            count: self.count,
+            engine: self.engine,
+            coefficients,
+        }
     }
 }
 

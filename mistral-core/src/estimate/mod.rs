@@ -6,11 +6,12 @@
 //! the interval that every prediction carries.
 
 mod coefficients;
+pub mod fit;
 pub mod measured;
 mod memory;
 mod roofline;
 
-pub use coefficients::{Coefficients, EngineClass, LocalCoefficients, ServingCoefficients};
+pub use coefficients::{Coefficients, EngineClass, LocalCoefficients, ServingCoefficients, Spread};
 pub use memory::{MemoryNeed, memory_need, usable_bytes};
 pub use roofline::{Forecast, Setup, Shape, Workload};
 

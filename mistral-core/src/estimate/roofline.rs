@@ -2,12 +2,16 @@
 
 use super::coefficients::{Coefficients, EngineClass, Shares};
 use crate::catalog::{Catalog, CatalogModel};
-use crate::hardware::{Device, DeviceKind};
+use crate::hardware::Device;
 use crate::model::{AttentionKind, ModelSpec};
 use crate::plan::KvPrecision;
 use crate::precision::{Format, Precision};
 use crate::recommendation::Interval;
 use crate::sizing;
+
+/// What a desktop computer's processor reads of weights that a card has no room for: two channels,
+/// 50 GB/s (llmfit's constant), times the share that processors reach in the measurements.
+const HOST_BYTES_PER_S: f64 = 50e9 * 0.56;
 
 /// What the roofline reads of a model: its dimensions, and a factor when only its size is known
 /// and a model of other size lends them.
@@ -150,11 +154,27 @@ impl Setup<'_> {
         }
     }
 
+    /// Share of the weights that a card has no room for, so that they lie in the computer's memory:
+    /// local engines run those layers on the processor. 0 where all fits, and where there is no
+    /// other memory.
+    #[must_use]
+    pub fn offloaded(&self) -> f64 {
+        if self.engine == EngineClass::Serving || self.device.kind.shares_memory() {
+            return 0.0;
+        }
+        let need = super::memory_need(self, 0.0, 0.0);
+        let missing = need.per_device - super::usable_bytes(self.device, self.engine);
+        let weights = need.weights / f64::from(self.count.max(1));
+        (missing / weights.max(1.0)).clamp(0.0, 1.0)
+    }
+
     fn seconds(&self, pass: &Pass) -> f64 {
         let shares = self.shares();
         let n = f64::from(self.count.max(1));
-        let memory =
-            pass.read_bytes / (n * self.device.bandwidth_gb_per_s * 1e9 * shares.bandwidth);
+        let own = n * self.device.bandwidth_gb_per_s * 1e9 * shares.bandwidth;
+        let elsewhere = self.offloaded();
+        let memory = pass.read_bytes * (1.0 - elsewhere) / own
+            + pass.read_bytes * elsewhere / HOST_BYTES_PER_S;
         let compute = pass.flops / (n * self.flops_per_s());
         // A serving engine's step has phases of both kinds one after the other; a local engine's
         // single stream waits for whichever is longer.
@@ -265,18 +285,24 @@ impl Setup<'_> {
     /// What each of `concurrency` requests in flight should see.
     #[must_use]
     pub fn forecast(&self, work: Workload, concurrency: f64) -> Forecast {
-        let c = self.coefficients;
-        let unseen = self.device.unverified
-            || matches!(self.device.kind, DeviceKind::Edge | DeviceKind::Npu)
-            || self.shape.scale != 1.0;
-        let spread = if unseen { c.spread_unseen } else { c.spread };
+        let rate = self.rate_spread();
+        let prompt = rate.max(self.coefficients.spread.prompt);
         Forecast {
-            ttft_ms: Interval::spread(
-                self.ttft_ms(work, concurrency),
-                c.spread_first_token.max(spread),
-            ),
-            tpot_ms: Interval::spread(self.tpot_ms(work, concurrency), spread),
-            tokens_per_s: Interval::spread(self.tokens_per_s(work, concurrency), spread),
+            ttft_ms: Interval::spread(self.ttft_ms(work, concurrency), prompt),
+            tpot_ms: Interval::spread(self.tpot_ms(work, concurrency), rate),
+            tokens_per_s: Interval::spread(self.tokens_per_s(work, concurrency), rate),
+        }
+    }
+
+    /// Factor on either side of a predicted rate that should hold eight of ten measurements; see
+    /// [`Spread`](super::Spread).
+    #[must_use]
+    pub fn rate_spread(&self) -> f64 {
+        let spread = self.coefficients.rate_spread(self.device, self.engine);
+        if self.shape.scale == 1.0 {
+            spread
+        } else {
+            spread.max(self.coefficients.spread.unseen)
         }
     }
 
