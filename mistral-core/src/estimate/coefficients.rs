@@ -7,6 +7,9 @@ use serde::{Deserialize, Serialize};
 use crate::hardware::{Device, DeviceKind};
 use crate::plan::Runtime;
 
+/// [`Spread`] where the machine itself was measured, as `predict_here` found.
+const MEASURED_SPREAD: f64 = 1.15;
+
 /// Engines that behave alike.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -138,6 +141,9 @@ impl Coefficients {
 
     /// How far a rate is off; see [`Spread`].
     pub(super) fn rate_spread(&self, device: &Device, class: EngineClass) -> f64 {
+        if class == EngineClass::Local && device.rates.is_some() {
+            return MEASURED_SPREAD;
+        }
         let seen = match class {
             EngineClass::Serving if device.kind == DeviceKind::Cpu => self.spread.local,
             EngineClass::Serving if is_young(device) => self.spread.serving_other,

@@ -168,7 +168,35 @@ impl Setup<'_> {
         (missing / weights.max(1.0)).clamp(0.0, 1.0)
     }
 
+    /// The time of a pass where this machine was measured; `None` elsewhere.
+    fn measured_seconds(&self, pass: &Pass) -> Option<f64> {
+        let rates = match (self.engine, &self.device.rates) {
+            (EngineClass::Local, Some(rates)) => rates,
+            _ => return None,
+        };
+        let spec = &self.shape.spec;
+        let in_blocks = self.precision.base().block().items > 1;
+        let of = if in_blocks {
+            &rates.blocks
+        } else {
+            &rates.floats
+        };
+        let read = of.read_at(self.shape.weight_bytes(self.precision))?;
+        let operations = of.operations_at(spec.dim as f64)?;
+        let (step, token) = match spec.moe {
+            None => (rates.layer_s, rates.prompt_token_layer_s),
+            Some(_) => (rates.expert_layer_s, rates.expert_prompt_token_layer_s),
+        };
+        let prompt = (pass.tokens - pass.sequences).max(0.0);
+        let layer = if pass.sequences > 0.0 { step } else { 0.0 } + prompt * token;
+        let weights = (pass.read_bytes / read).max(pass.flops / operations);
+        Some(weights + layer * spec.n_layers as f64)
+    }
+
     fn seconds(&self, pass: &Pass) -> f64 {
+        if let Some(seconds) = self.measured_seconds(pass) {
+            return seconds;
+        }
         let shares = self.shares();
         let n = f64::from(self.count.max(1));
         let own = n * self.device.bandwidth_gb_per_s * 1e9 * shares.bandwidth;

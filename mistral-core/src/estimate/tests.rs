@@ -235,3 +235,44 @@ fn what_a_card_has_no_room_for_is_read_slowly() {
     assert!((0.2..0.4).contains(&slow) && fast < 0.05, "{slow} {fast}");
     assert_eq!(at("RTX 2080", EngineClass::Serving).0, 0.0);
 }
+
+#[test]
+fn a_measured_machine_stands_for_its_table_row() {
+    use crate::hardware::{Device, LocalRates, RatesOf};
+    let seven = shape("mistral-7b-v0.3");
+    let table = HardwareTable::embedded().find("EPYC 9554").expect("listed");
+    let level = |read, operations| RatesOf {
+        read: vec![(1.0, read)],
+        operations: vec![(1.0, operations)],
+    };
+    let measured = table.clone().with_rates(LocalRates {
+        blocks: level(20e9, 1e12),
+        floats: level(10e9, 5e11),
+        layer_s: 1e-4,
+        prompt_token_layer_s: 1e-6,
+        ..LocalRates::default()
+    });
+    let step = |device: &Device, precision, engine| {
+        let setup = Setup {
+            engine,
+            device,
+            ..setup(&seven, precision, "L4", 1)
+        };
+        (
+            setup.step_s(1.0, 0.0),
+            setup.prefill_s(1.0, 100.0),
+            setup.rate_spread(),
+        )
+    };
+    let (blocks, prompt, spread) = step(&measured, Precision::Q4KM, EngineClass::Local);
+    // 4.2 GB at 20 GB/s and 32 layers; 1.4 TFLOP and 3200 layers' tokens.
+    assert!((0.20..0.23).contains(&blocks), "{blocks}");
+    assert!((1.35..1.5).contains(&prompt), "{prompt}");
+    let (floats, ..) = step(&measured, Precision::Bf16, EngineClass::Local);
+    assert!((1.38..1.47).contains(&floats), "{floats}");
+    let (_, _, from_table) = step(table, Precision::Q4KM, EngineClass::Local);
+    assert!(spread < from_table);
+    // What a serving engine does there was not measured.
+    let [a, b] = [&measured, table].map(|d| step(d, Precision::Bf16, EngineClass::Serving));
+    assert_eq!((a.0, a.1), (b.0, b.1));
+}

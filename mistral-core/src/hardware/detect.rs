@@ -175,6 +175,7 @@ impl Hardware {
             compute_capability: None,
             price: None,
             instance: None,
+            rates: None,
             source: "general knowledge: 10 GB/s and two FMA units a core at 2.5 GHz".to_owned(),
             unverified: true,
         }

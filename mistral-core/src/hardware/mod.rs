@@ -4,6 +4,7 @@
 //! prices in US dollars an hour and device. Rows that no document confirms are marked.
 
 mod detect;
+mod rates;
 
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
@@ -11,6 +12,7 @@ use std::sync::OnceLock;
 use serde::{Deserialize, Serialize};
 
 pub use detect::{Cpu, Gpu, Hardware};
+pub use rates::{LocalRates, RatesOf};
 
 use crate::catalog::compared;
 use crate::sourced::Sourced;
@@ -52,6 +54,9 @@ pub struct Device {
     /// Where that rent is asked.
     #[serde(default)]
     pub instance: Option<String>,
+    /// What was measured of it: stands in for the table's figures where a local engine runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rates: Option<LocalRates>,
     /// Where the row comes from.
     pub source: String,
     /// Set when part of the row comes from memory.
@@ -61,6 +66,19 @@ pub struct Device {
 
 fn yes() -> bool {
     true
+}
+
+impl Device {
+    /// The device with what was measured of it, which confirms its row.
+    #[must_use]
+    pub fn with_rates(self, rates: LocalRates) -> Self {
+        Self {
+            rates: Some(rates),
+            source: "measured on this machine".to_owned(),
+            unverified: false,
+            ..self
+        }
+    }
 }
 
 /// What a device is.

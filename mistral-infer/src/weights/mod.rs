@@ -10,6 +10,7 @@ mod find;
 mod footprint;
 mod gguf_names;
 mod latent;
+mod made_up;
 mod names;
 mod tensor;
 

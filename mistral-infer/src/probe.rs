@@ -1,0 +1,240 @@
+//! What this processor does with our kernels, measured in a few seconds on made-up models.
+//!
+//! Small, middle and wide decoders with weights in blocks and in bf16 run a prompt and some steps
+//! each. From the small ones comes what a layer costs besides its weights, from the others how fast
+//! weights are read and multiplied.
+
+use mistral_core::hardware::{LocalRates, RatesOf};
+use mistral_core::model::ModelSpec;
+use mistral_core::precision::{Format, Precision};
+use mistral_core::sizing;
+use serde_json::json;
+
+use crate::error::InferError;
+use crate::measure::{MeasureOptions, Provenance, measure};
+use crate::model::Model;
+use crate::weights::Checkpoint;
+
+/// Dimensions of a made-up model.
+#[derive(Debug, Clone, Copy)]
+struct Made {
+    dim: usize,
+    hidden_dim: usize,
+    n_layers: usize,
+    n_heads: usize,
+    num_experts: usize,
+}
+
+/// Tokens of the prompt that is timed.
+const PROMPT: usize = 128;
+/// Steps that are timed.
+const STEPS: usize = 24;
+
+/// Seconds of a prompt and of a step.
+struct Times {
+    prompt: f64,
+    step: f64,
+}
+
+/// What a line through two small models says: they differ in their inner width alone.
+#[derive(Debug, Clone, Copy)]
+struct Line {
+    /// Seconds of a layer that has no weights.
+    layer: f64,
+    /// Bytes, or operations, a second of what is added.
+    rate: f64,
+}
+
+/// Measures this processor with `threads` threads. It takes about 450 MB of memory and some five
+/// seconds; `progress` hears which part is being measured.
+///
+/// # Errors
+/// [`InferError`] when memory is short or `threads` is 0.
+pub fn probe(threads: usize, progress: &mut dyn FnMut(&str)) -> Result<LocalRates, InferError> {
+    progress("weights in 16 bits");
+    let (floats, step, prompt) = rates(Format::Bf16, threads, 128, 1)?;
+    progress("weights in blocks");
+    // Rows of blocks are at least 256 wide.
+    let (blocks, _, _) = rates(Format::Q4K, threads, 256, 3)?;
+    progress("experts");
+    let made = Made {
+        num_experts: 8,
+        ..small(128, 64)
+    };
+    let times = run(made, Format::Bf16, threads)?;
+    let spec = made.spec()?;
+    let layers = made.n_layers as f64;
+    let read = sizing::decode_read_bytes(&spec, Precision::Bf16, 1.0) / step.rate;
+    let multiplied = sizing::prefill_flops(&spec, PROMPT, 0) / prompt.rate;
+    Ok(LocalRates {
+        blocks,
+        floats,
+        layer_s: step.layer,
+        expert_layer_s: (times.step - read).max(0.0) / layers,
+        prompt_token_layer_s: prompt.layer / PROMPT as f64,
+        expert_prompt_token_layer_s: (times.prompt - multiplied).max(0.0)
+            / (layers * PROMPT as f64),
+    })
+}
+
+fn small(dim: usize, hidden_dim: usize) -> Made {
+    Made {
+        dim,
+        hidden_dim,
+        n_layers: 8,
+        n_heads: 4,
+        num_experts: 0,
+    }
+}
+
+/// Rates of one kind of weights, from small, middle and wide models; and what a layer costs besides
+/// its weights at a step and at the whole prompt.
+fn rates(
+    format: Format,
+    threads: usize,
+    least_dim: usize,
+    wide_layers: usize,
+) -> Result<(RatesOf, Line, Line), InferError> {
+    let [thin, thick] = [small(least_dim, 256), small(least_dim, 2048)];
+    let (thin_times, thick_times) = (run(thin, format, threads)?, run(thick, format, threads)?);
+    let (thin_spec, thick_spec) = (thin.spec()?, thick.spec()?);
+    let bytes =
+        |spec: &ModelSpec| sizing::parameters(spec).total as f64 * format.bits_per_weight() / 8.0;
+    let operations = |spec: &ModelSpec| sizing::prefill_flops(spec, PROMPT, 0);
+    let layers = thin.n_layers as f64;
+    let step = line(
+        (bytes(&thin_spec), thin_times.step),
+        (bytes(&thick_spec), thick_times.step),
+        layers,
+    );
+    let prompt = line(
+        (operations(&thin_spec), thin_times.prompt),
+        (operations(&thick_spec), thick_times.prompt),
+        layers,
+    );
+    let mut found = RatesOf {
+        read: vec![(bytes(&thick_spec), step.rate)],
+        operations: vec![(least_dim as f64, prompt.rate)],
+    };
+    let middle = Made {
+        dim: 1024,
+        hidden_dim: 2816,
+        n_heads: 16,
+        ..thin
+    };
+    let wide = Made {
+        dim: 4096,
+        hidden_dim: 14_336,
+        n_layers: wide_layers,
+        n_heads: 32,
+        num_experts: 0,
+    };
+    for made in [middle, wide] {
+        let (spec, times) = (made.spec()?, run(made, format, threads)?);
+        let layers = made.n_layers as f64;
+        let net = |time: f64, line: Line| (time - layers * line.layer).max(0.2 * time);
+        let read = bytes(&spec) / net(times.step, step);
+        found.read.push((bytes(&spec), read));
+        let rate = operations(&spec) / net(times.prompt, prompt);
+        found.operations.push((made.dim as f64, rate));
+    }
+    Ok((found, step, prompt))
+}
+
+/// The line through two measured times, each of some amount of work and `layers` layers. Noise that
+/// would tilt it backwards is taken for a layer that costs a tenth of the time.
+fn line((less, short): (f64, f64), (more, long): (f64, f64), layers: f64) -> Line {
+    let each = (long - short) / (more - less);
+    let most = 0.9 * short / less;
+    let each = each.clamp(0.01 * most, most);
+    Line {
+        layer: (short - less * each) / layers,
+        rate: 1.0 / each,
+    }
+}
+
+impl Made {
+    fn spec(self) -> Result<ModelSpec, InferError> {
+        let moe = self.num_experts > 0;
+        let mut config = json!({
+            "model_type": if moe { "mixtral" } else { "mistral" },
+            "num_hidden_layers": self.n_layers,
+            "hidden_size": self.dim,
+            "intermediate_size": self.hidden_dim,
+            "num_attention_heads": self.n_heads,
+            "num_key_value_heads": self.n_heads.div_ceil(4),
+            "head_dim": self.dim / self.n_heads,
+            "vocab_size": 1024,
+            "tie_word_embeddings": false,
+            "sliding_window": null,
+        });
+        if moe {
+            config["num_local_experts"] = json!(self.num_experts);
+            config["num_experts_per_tok"] = json!(2);
+        }
+        Ok(ModelSpec::from_hf_config(&config.to_string())?)
+    }
+}
+
+fn run(made: Made, format: Format, threads: usize) -> Result<Times, InferError> {
+    let spec = made.spec()?;
+    let checkpoint = Checkpoint::made_up(&spec, format)?;
+    let model = Model::from_parts(spec, &checkpoint, None, threads)?;
+    drop(checkpoint);
+    let options = MeasureOptions {
+        prompt: PROMPT,
+        generate: STEPS,
+        repeat: 3,
+        ..MeasureOptions::default()
+    };
+    let nowhere = Provenance {
+        command: String::new(),
+        date: String::new(),
+        device: String::new(),
+        model: String::new(),
+        load_ms: None,
+        peak_rss_bytes: || None,
+    };
+    let report = measure(&model, &options, &nowhere, &mut |_| {})?;
+    let seconds = |rate: Option<f64>, n: usize| n as f64 / rate.unwrap_or(f64::NAN);
+    Ok(Times {
+        prompt: seconds(report.prefill_tokens_per_s, PROMPT),
+        step: seconds(report.decode_tokens_per_s, 1),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_go_through_their_points() {
+        let l = line((10.0, 3.0), (30.0, 5.0), 4.0);
+        assert!(
+            (l.rate - 10.0).abs() < 1e-9 && (l.layer - 0.5).abs() < 1e-9,
+            "{l:?}"
+        );
+        // Noise: more work in less time.
+        for l in [
+            line((10.0, 3.0), (30.0, 2.0), 4.0),
+            line((10.0, 3.0), (30.0, 90.0), 4.0),
+        ] {
+            assert!(l.layer > 0.0 && l.rate > 0.0 && l.rate.is_finite(), "{l:?}");
+        }
+    }
+
+    #[test]
+    fn made_up_models_run() {
+        for (experts, format) in [(0, Format::Q4K), (8, Format::Bf16), (8, Format::F32)] {
+            let made = Made {
+                dim: 256,
+                hidden_dim: 512,
+                n_layers: 2,
+                n_heads: 4,
+                num_experts: experts,
+            };
+            let times = run(made, format, 1).expect("it runs");
+            assert!(times.prompt > 0.0 && times.step > 0.0, "{format:?}");
+        }
+    }
+}
