@@ -29,6 +29,12 @@ pub struct Recommendation {
     pub infeasible: Option<Infeasible>,
     /// Set when the need can't be served at all.
     pub error: Option<Failure>,
+    /// Changes of the need that change the first choice, each found by asking again.
+    #[serde(default)]
+    pub changes: Vec<Change>,
+    /// Loads at which own machines cost what the API does.
+    #[serde(default)]
+    pub break_even: Vec<BreakEven>,
 }
 
 impl Recommendation {
@@ -69,6 +75,9 @@ pub struct Choice {
     pub concurrency: u32,
     /// What it should do.
     pub predicted: Predicted,
+    /// What the memory is taken by; `None` for the API.
+    #[serde(default)]
+    pub memory: Option<MemoryParts>,
     /// Licence of the weights, as an SPDX id where one exists.
     pub licence: String,
     /// What the model can do.
@@ -79,9 +88,26 @@ pub struct Choice {
     pub parts: BTreeMap<String, f64>,
     /// Why it stands where it stands.
     pub reasons: Vec<Reason>,
-    /// Whether no other feasible candidate is at least as good in all of quality, latency,
-    /// throughput and cost, and better in one.
+    /// Whether no other feasible candidate is at least as good in all of quality, time to the
+    /// first token, time between tokens, throughput and cost, and better in one.
     pub pareto: bool,
+}
+
+/// What a choice takes of its devices' memory, in GB (10^9 bytes).
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+pub struct MemoryParts {
+    /// Weights, over all devices.
+    pub weights_gb: f64,
+    /// Keys and values at the whole context and concurrency, over all devices.
+    pub kv_cache_gb: f64,
+    /// Activations and the engine's own, over all devices.
+    pub overhead_gb: f64,
+    /// Everything on the fullest device.
+    pub per_device_gb: f64,
+    /// What the engine may plan with on one device.
+    pub usable_gb_per_device: f64,
+    /// What one device has.
+    pub device_gb: f64,
 }
 
 /// Who runs a model.
@@ -150,8 +176,73 @@ pub struct Predicted {
 pub struct Lost {
     /// Catalogue id.
     pub model: String,
-    /// The rule that ruled it out, or `score` when it was only worse: `rule: fact=value …`.
+    /// Why, for a reader: the limit's path or rule, a colon and a sentence; several are joined by
+    /// semicolons.
     pub because: String,
+    /// The same as rules and facts.
+    #[serde(default)]
+    pub reasons: Vec<Reason>,
+}
+
+/// A change of the need that changes the first choice.
+///
+/// It is true by construction: the need was asked again at [`to`](Self::to) and at
+/// [`until`](Self::until).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Change {
+    /// What changes, by its path in [`Need`].
+    pub constraint: String,
+    /// Its value now, said or assumed; `None` when nothing limits it.
+    pub from: Option<Fact>,
+    /// A value beside `to` at which the first choice still has its model and host; `None` for a
+    /// switch.
+    pub until: Option<Fact>,
+    /// The value from which on `then` is first; `None` when the limit is dropped.
+    pub to: Option<Fact>,
+    /// The first choice then.
+    pub then: Winner,
+}
+
+/// What would be chosen first.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Winner {
+    /// Catalogue id.
+    pub model: String,
+    /// Storage of the weights; `None` for the API.
+    pub precision: Option<Precision>,
+    /// Who runs it.
+    pub hosting: Hosting,
+    /// Name in the hardware table; `None` for the API.
+    pub device: Option<String>,
+    /// Devices used together; 0 for the API.
+    pub count: u32,
+    /// Devices that each layer is cut over; 0 for the API.
+    pub tensor_parallel: u32,
+    /// Engine; `None` for the API.
+    pub runtime: Option<Runtime>,
+    /// Money a month, where it is known.
+    pub usd_per_month: Option<f64>,
+}
+
+/// The load at which own machines cost what the API does, requests being as long as the need says.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct BreakEven {
+    /// Through the API; its `usd_per_month` is at the stated load.
+    pub api: Winner,
+    /// On own or rented machines, large enough for the load of the break-even.
+    pub own: Winner,
+    /// Requests a day; above it the machines cost less, below it the API.
+    pub requests_per_day: f64,
+    /// What both cost there.
+    pub usd_per_month: f64,
+    /// Requests a day now, said or assumed.
+    pub now_requests_per_day: f64,
+    /// Tokens of a prompt.
+    pub prompt_tokens: f64,
+    /// Tokens of an answer.
+    pub output_tokens: f64,
+    /// Where both prices are written, with their dates as far as known.
+    pub sources: Vec<String>,
 }
 
 /// No candidate keeps all limits.

@@ -20,11 +20,14 @@
 
 mod answer;
 mod candidate;
+mod changes;
 mod check;
 mod context;
 mod demand;
 mod error;
 mod limits;
+mod lost;
+mod order;
 mod pareto;
 mod plan;
 mod quality;
@@ -32,10 +35,12 @@ mod question;
 mod reasons;
 mod retrieve;
 mod score;
+mod search;
 pub mod understand;
 
-pub use answer::{answer, failed, feasible, recommend, recommend_text};
+pub use answer::{answer, explain, failed, feasible, recommend, recommend_text};
 pub use candidate::Candidate;
+pub use changes::with;
 pub use context::Context;
 pub use demand::Demand;
 pub use error::RecommendError;

@@ -1,12 +1,13 @@
-//! Which candidates no other beats in everything.
+//! Whether a candidate beats another in everything that is predicted.
 
 use crate::candidate::Candidate;
 
-/// Quality, latency, throughput and cost, each higher is better; what isn't known compares equal.
-fn axes(c: &Candidate) -> [Option<f64>; 4] {
+/// Quality, both latencies, throughput and cost, each higher is better; what isn't known compares equal.
+fn axes(c: &Candidate) -> [Option<f64>; 5] {
     let p = &c.predicted;
     [
         Some(c.quality.value),
+        p.ttft_ms.map(|i| -i.value),
         p.tpot_ms.map(|i| -i.value),
         p.tokens_per_s.map(|i| i.value),
         p.usd_per_month.map(|i| -i.value),
@@ -14,7 +15,7 @@ fn axes(c: &Candidate) -> [Option<f64>; 4] {
 }
 
 /// Whether `a` is at least as good as `b` in all that is known of both, and better in something.
-fn beats(a: &Candidate, b: &Candidate) -> bool {
+pub(crate) fn beats(a: &Candidate, b: &Candidate) -> bool {
     let mut better = false;
     for (x, y) in axes(a).into_iter().zip(axes(b)) {
         match (x, y) {
@@ -26,13 +27,4 @@ fn beats(a: &Candidate, b: &Candidate) -> bool {
         }
     }
     better
-}
-
-/// For each candidate whether it is on the front.
-#[must_use]
-pub(crate) fn front(candidates: &[&Candidate]) -> Vec<bool> {
-    candidates
-        .iter()
-        .map(|c| !candidates.iter().any(|other| beats(other, c)))
-        .collect()
 }

@@ -82,7 +82,10 @@ pub fn parameters(spec: &ModelSpec) -> Parameters {
 /// The tensors of a model, added up by part and role, in the order of [`Part`].
 #[must_use]
 pub fn groups(spec: &ModelSpec) -> Vec<Group> {
-    let mut sums = Sums(Vec::new());
+    let mut sums = Sums {
+        groups: Vec::new(),
+        times: 1,
+    };
     sums.add(
         Part::Embedding,
         Role::Embedding,
@@ -91,21 +94,46 @@ pub fn groups(spec: &ModelSpec) -> Vec<Group> {
     if !spec.tied_embeddings {
         sums.add(Part::Output, Role::Output, &[spec.vocab_size, spec.dim]);
     }
-    for i in 0..spec.layers.len() {
+    for (i, times) in kinds(spec) {
+        sums.times = times;
         attention(spec, i, &mut sums);
         indexer(spec, i, &mut sums);
         feed_forward(spec, i, &mut sums);
         sums.add(Part::Scales, Role::Small, &[2, spec.dim]);
     }
+    sums.times = 1;
     sums.add(Part::Scales, Role::Small, &[spec.dim]);
     if spec.rope.learned_scale {
         sums.add(Part::Scales, Role::Small, &[spec.rope.dim / 2]);
     }
-    sums.0.sort_by_key(|g| g.part);
-    sums.0
+    sums.groups.sort_by_key(|g| g.part);
+    sums.groups
 }
 
-struct Sums(Vec<Group>);
+/// One layer of each kind and how many have its tensors: most models have one or two kinds, and
+/// counting each kind once makes sizes cheap enough to ask for by the hundred thousand.
+fn kinds(spec: &ModelSpec) -> Vec<(usize, u64)> {
+    let mut kinds: Vec<(usize, u64)> = Vec::new();
+    for (i, layer) in spec.layers.iter().enumerate() {
+        let alike = |k: &&mut (usize, u64)| {
+            let other = &spec.layers[k.0];
+            spec.owns_kv(i) == spec.owns_kv(k.0)
+                && (layer.rope, layer.indexer, layer.feed_forward)
+                    == (other.rope, other.indexer, other.feed_forward)
+        };
+        match kinds.iter_mut().find(alike) {
+            Some(kind) => kind.1 += 1,
+            None => kinds.push((i, 1)),
+        }
+    }
+    kinds
+}
+
+struct Sums {
+    groups: Vec<Group>,
+    /// Layers that have what is added.
+    times: u64,
+}
 
 impl Sums {
     fn add(&mut self, part: Part, role: Role, shape: &[usize]) {
@@ -114,11 +142,16 @@ impl Sums {
     }
 
     fn add_active(&mut self, part: Part, role: Role, total: u64, active: u64) {
-        if let Some(g) = self.0.iter_mut().find(|g| g.part == part && g.role == role) {
+        let (total, active) = (
+            total.saturating_mul(self.times),
+            active.saturating_mul(self.times),
+        );
+        let same = |g: &&mut Group| g.part == part && g.role == role;
+        if let Some(g) = self.groups.iter_mut().find(same) {
             g.total = g.total.saturating_add(total);
             g.active = g.active.saturating_add(active);
         } else {
-            self.0.push(Group {
+            self.groups.push(Group {
                 part,
                 role,
                 total,
