@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::plan::Runtime;
 use crate::precision::Precision;
 
 /// One measured run: everything that is needed to repeat it and to compare it.
@@ -19,6 +20,9 @@ pub struct RunReport {
     pub model: String,
     /// Storage of the weights, when it has a name.
     pub precision: Option<Precision>,
+    /// The engine; `None` in reports of engines that no plan is made for.
+    #[serde(default)]
+    pub runtime: Option<Runtime>,
     /// The path that ran, such as `avx512`, with the engine's name and version.
     pub kernel_path: String,
     /// Shape of the run.
@@ -42,6 +46,26 @@ pub struct RunReport {
 impl RunReport {
     /// Version of the serialised form that this code writes.
     pub const SCHEMA: u32 = 1;
+
+    /// Milliseconds between the tokens of one sequence; `None` when decoding wasn't measured.
+    ///
+    /// ```
+    /// # use mistral_core::report::RunReport;
+    /// let report: RunReport = serde_json::from_str(r#"{
+    ///     "schema": 1, "command": "bench", "date": "2026-11-23",
+    ///     "machine": {"device": "L4", "count": 1, "threads": null},
+    ///     "model": "mistral-7b-v0.3", "precision": "bf16", "runtime": "vllm", "kernel_path": "cuda",
+    ///     "shape": {"prompt_tokens": 512, "output_tokens": 64, "depth": 0, "batch": 4, "repeats": 3},
+    ///     "decode_tokens_per_s": 80.0
+    /// }"#)?;
+    /// assert_eq!(report.tpot_ms(), Some(50.0));
+    /// # Ok::<(), serde_json::Error>(())
+    /// ```
+    #[must_use]
+    pub fn tpot_ms(&self) -> Option<f64> {
+        let rate = self.decode_tokens_per_s?;
+        Some(1e3 * f64::from(self.shape.batch) / rate)
+    }
 }
 
 /// The machine of a run.

@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use mistral_core::plan::Runtime;
 use mistral_core::report::{Machine, RunReport, RunShape};
 use mistral_kernels::{CacheType, Sampler, Sampling};
 
@@ -204,6 +205,7 @@ fn report(
         },
         model: provenance.model.clone(),
         precision: model.precision(),
+        runtime: Some(Runtime::MistralInfer),
         kernel_path: model.cpu().isa().name().to_owned(),
         shape: RunShape {
             prompt_tokens: small(options.prompt),

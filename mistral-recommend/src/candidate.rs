@@ -70,6 +70,21 @@ impl Candidate {
     }
 }
 
+impl Candidate {
+    /// With the forecast moved by what measured runs on this device and engine say.
+    pub(crate) fn corrected(mut self, context: &Context<'_>, demand: &Demand) -> Self {
+        if let (Some(learned), Some(device), Some(runtime)) =
+            (&context.learned, &self.device, self.runtime)
+        {
+            let answer = demand.work.output_tokens;
+            learned
+                .corrections
+                .apply(device, runtime, answer, &mut self.predicted);
+        }
+        self
+    }
+}
+
 /// How much is computed: whether the model fits decides whether its speed is worth knowing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Effort {

@@ -3,8 +3,11 @@
 use mistral_core::catalog::Catalog;
 use mistral_core::estimate::Coefficients;
 use mistral_core::hardware::{Device, Hardware, HardwareTable};
+use mistral_core::reason::Reason;
 
-use crate::RecommendError;
+use crate::learn::Learned;
+use crate::score::Weights;
+use crate::{Candidate, RecommendError};
 
 /// Catalogue, devices, constants of the estimate, and the day.
 ///
@@ -21,6 +24,9 @@ pub struct Context<'a> {
     pub today: String,
     /// Devices that aren't in the table, such as this machine's own processor.
     pub extra_devices: Vec<Device>,
+    /// What was learned from this user's choices and from measured runs; `None` for a user of whom
+    /// nothing is known.
+    pub learned: Option<Learned>,
 }
 
 impl Context<'static> {
@@ -33,6 +39,7 @@ impl Context<'static> {
             coefficients: Coefficients::embedded(),
             today: today.to_owned(),
             extra_devices: Vec::new(),
+            learned: None,
         }
     }
 }
@@ -61,6 +68,20 @@ impl Context<'_> {
                 field,
                 name: name.chars().take(64).collect(),
             })
+    }
+
+    /// The weights of scores: learned ones when there are.
+    pub(crate) fn weights(&self) -> Weights {
+        self.learned
+            .as_ref()
+            .map_or(Weights::FIXED, Learned::weights)
+    }
+
+    /// What in a candidate's place and forecast was learned.
+    pub(crate) fn learned_reasons(&self, c: &Candidate) -> Vec<Reason> {
+        self.learned
+            .as_ref()
+            .map_or_else(Vec::new, |l| l.reasons(c.device.as_deref(), c.runtime))
     }
 
     /// Adds a detected machine's processor, so that a need may name it; returns that name.

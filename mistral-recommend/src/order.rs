@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use mistral_core::need::Need;
 use mistral_core::recommendation::{Choice, Hosting, Lost, MemoryParts};
 
 use crate::candidate::Candidate;
@@ -10,14 +9,11 @@ use crate::lost;
 use crate::pareto;
 use crate::reasons::reasons;
 use crate::retrieve::Machines;
-use crate::score::{Score, score};
+use crate::score::{Score, score_by};
 use crate::search::{Kept, Search};
 
 /// Most choices shown.
 const MOST_CHOICES: usize = 8;
-/// What is left of the score of a candidate that isn't known to keep a limit on time: a limit
-/// that holds for certain comes first.
-const UNPROVEN: f64 = 0.5;
 
 /// A candidate's position among the kept, and its score.
 type Ranked = (usize, Score);
@@ -61,15 +57,12 @@ impl Search<'_> {
     }
 
     fn scores(&self, candidates: &[&Candidate]) -> Vec<Option<Score>> {
+        let weights = self.context.weights();
         candidates
             .iter()
             .map(|c| {
                 let model = self.context.catalog.get(&c.model)?;
-                let mut s = score(c, model, self.need, self.demand);
-                if is_unproven(c, self.need) {
-                    s.value = (s.value * UNPROVEN * 1e4).round() / 1e4;
-                }
-                Some(s)
+                Some(score_by(&weights, c, model, self.need, self.demand))
             })
             .collect()
     }
@@ -85,6 +78,8 @@ impl Search<'_> {
         let model = context.catalog.get(&c.model)?;
         let source = &context.coefficients.source;
         let licence = model.licence.as_ref().map(|l| l.value.clone());
+        let mut reasons = reasons(c, model, machines, self.need, demand, source);
+        reasons.extend(context.learned_reasons(c));
         Some(Choice {
             model: c.model.clone(),
             precision: c.precision,
@@ -101,18 +96,10 @@ impl Search<'_> {
             capabilities: model.capabilities.value.clone(),
             score: s.value,
             parts: s.parts.clone(),
-            reasons: reasons(c, model, machines, self.need, demand, source),
+            reasons,
             pareto,
         })
     }
-}
-
-/// Whether a limit on time was named that nothing is known of for this candidate.
-fn is_unproven(c: &Candidate, need: &Need) -> bool {
-    let (l, p) = (&need.latency, &c.predicted);
-    let unknown_time = p.ttft_ms.is_none() || p.tpot_ms.is_none();
-    let time = l.ttft_ms.or(l.tpot_ms).or(l.answer_ms).is_some();
-    time && unknown_time || l.tokens_per_s.is_some() && p.tokens_per_s.is_none()
 }
 
 /// The best candidate of each model and host, best first.

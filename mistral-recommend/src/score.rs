@@ -5,21 +5,21 @@ use std::collections::BTreeMap;
 use mistral_core::catalog::{CatalogModel, Status};
 use mistral_core::need::{Need, Priority, Task};
 use mistral_core::precision::Precision;
-use mistral_core::recommendation::Hosting;
+use mistral_core::recommendation::{Hosting, Predicted};
 
 use crate::candidate::Candidate;
 use crate::demand::Demand;
 
-/// The parts and their weights when the need names no priority.
-const WEIGHTS: [(&str, f64); 8] = [
-    ("quality", 0.40),
-    ("latency", 0.15),
-    ("throughput", 0.06),
-    ("headroom", 0.05),
-    ("cost", 0.16),
-    ("licence", 0.05),
-    ("longevity", 0.09),
-    ("provenance", 0.04),
+/// The parts of a score, in the order of [`Weights`].
+pub const PARTS: [&str; 8] = [
+    "quality",
+    "latency",
+    "throughput",
+    "headroom",
+    "cost",
+    "licence",
+    "longevity",
+    "provenance",
 ];
 /// What an amount that can't be predicted counts for: neither well nor badly.
 const UNKNOWN: f64 = 0.5;
@@ -32,6 +32,41 @@ const USUAL_USD: f64 = 400.0;
 const EXTRAVAGANT_USD: f64 = 15_000.0;
 /// Slowest step that a reader doesn't wait for, in milliseconds: 5 tokens a second.
 const SLOWEST_MS: f64 = 200.0;
+
+/// What each part of a score counts, before the need's priorities.
+///
+/// Invariant: finite, none negative, their sum is 1.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Weights([f64; PARTS.len()]);
+
+impl Weights {
+    /// Those of a user of whom nothing is known.
+    pub const FIXED: Self = Self([0.40, 0.15, 0.06, 0.05, 0.16, 0.05, 0.09, 0.04]);
+
+    /// Amounts in the order of [`PARTS`], scaled to a sum of 1; `None` when one is negative or not
+    /// finite, or all are 0.
+    #[must_use]
+    pub fn new(amounts: [f64; PARTS.len()]) -> Option<Self> {
+        let sum: f64 = amounts.iter().sum();
+        let sound = amounts.iter().all(|a| a.is_finite() && *a >= 0.0);
+        (sound && sum.is_finite() && sum > 0.0).then(|| Self(amounts.map(|a| a / sum)))
+    }
+
+    /// In the order of [`PARTS`].
+    #[must_use]
+    pub fn amounts(&self) -> [f64; PARTS.len()] {
+        self.0
+    }
+
+    /// Each with its part's name.
+    pub fn named(&self) -> impl Iterator<Item = (&'static str, f64)> {
+        PARTS.into_iter().zip(self.0)
+    }
+}
+
+/// What is left of the score of a candidate that isn't known to keep a limit on time: a limit
+/// that holds for certain comes first.
+const UNPROVEN: f64 = 0.5;
 
 /// A score and its parts.
 #[derive(Debug, Clone, PartialEq)]
@@ -61,9 +96,88 @@ fn falling(value: f64, half: f64) -> f64 {
     1.0 / (1.0 + value.max(0.0) / half.max(f64::MIN_POSITIVE))
 }
 
-/// Scores a candidate.
+/// Scores a candidate by the weights of a user of whom nothing is known.
 #[must_use]
 pub fn score(c: &Candidate, model: &CatalogModel, need: &Need, demand: &Demand) -> Score {
+    score_by(&Weights::FIXED, c, model, need, demand)
+}
+
+/// Scores a candidate by these weights.
+#[must_use]
+pub fn score_by(
+    weights: &Weights,
+    c: &Candidate,
+    model: &CatalogModel,
+    need: &Need,
+    demand: &Demand,
+) -> Score {
+    let parts = parts(c, model, need, demand);
+    let features = features(&parts, c.hosting, &c.predicted, need);
+    let emphasis = PARTS.map(|part| emphasis(part, need));
+    let (mut sum, mut fixed, mut own) = (0.0, 0.0, 0.0);
+    for (i, emphasis) in emphasis.into_iter().enumerate() {
+        sum += weights.0[i] * features[i];
+        fixed += Weights::FIXED.0[i] * emphasis;
+        own += weights.0[i] * emphasis;
+    }
+    Score {
+        value: round(sum * fixed / own),
+        parts: parts.into_iter().map(|(k, v)| (k, round(v))).collect(),
+    }
+}
+
+/// What weights multiply, in the order of [`PARTS`]: a candidate's score is their sum, and by the
+/// fixed weights exactly [`Score::value`]. Parts are multiplied by what the need emphasises and by
+/// what no weight may buy back, such as a speed that nobody waits for.
+#[must_use]
+pub fn features(
+    parts: &BTreeMap<String, f64>,
+    hosting: Hosting,
+    predicted: &Predicted,
+    need: &Need,
+) -> [f64; PARTS.len()] {
+    let fixed = Weights::FIXED.0;
+    let emphasis = PARTS.map(|part| emphasis(part, need));
+    let has = PARTS.map(|part| hosting == Hosting::SelfHosted || !own_machines_only(part));
+    let mut values = PARTS.map(|part| parts.get(part).copied().unwrap_or(UNKNOWN));
+    let (mut sum, mut weights, mut all) = (0.0, 0.0, 0.0);
+    for i in 0..PARTS.len() {
+        all += fixed[i] * emphasis[i];
+        if has[i] {
+            sum += fixed[i] * emphasis[i] * values[i];
+            weights += fixed[i] * emphasis[i];
+        }
+    }
+    // What the API doesn't have is worth what its other parts are worth on the whole.
+    for i in 0..PARTS.len() {
+        if !has[i] {
+            values[i] = sum / weights;
+        }
+    }
+    let task = need.task.unwrap_or(Task::Chat);
+    let factor = usable(predicted, task) * sensible(predicted, need) * proven(predicted, need);
+    std::array::from_fn(|i| values[i] * emphasis[i] * factor / all)
+}
+
+fn own_machines_only(part: &str) -> bool {
+    matches!(part, "headroom" | "provenance")
+}
+
+fn emphasis(part: &str, need: &Need) -> f64 {
+    if emphasised(part, &need.priorities) {
+        EMPHASIS
+    } else {
+        1.0
+    }
+}
+
+/// The parts that can be known, each from 0 to 1.
+fn parts(
+    c: &Candidate,
+    model: &CatalogModel,
+    need: &Need,
+    demand: &Demand,
+) -> BTreeMap<String, f64> {
     let mut parts = BTreeMap::new();
     parts.insert("quality".to_owned(), c.quality.value);
     let p = &c.predicted;
@@ -101,54 +215,47 @@ pub fn score(c: &Candidate, model: &CatalogModel, need: &Need, demand: &Demand) 
     parts.insert("licence".to_owned(), licence(model));
     parts.insert("longevity".to_owned(), longevity(model));
 
-    let (mut sum, mut weights) = (0.0, 0.0);
-    for (name, weight) in WEIGHTS {
-        let own_machines_only = matches!(name, "headroom" | "provenance");
-        if c.hosting == Hosting::Api && own_machines_only {
-            continue;
-        }
-        let value = parts.get(name).copied().unwrap_or(UNKNOWN);
-        let emphasis = if emphasised(name, &need.priorities) {
-            EMPHASIS
-        } else {
-            1.0
-        };
-        sum += weight * emphasis * value;
-        weights += weight * emphasis;
-    }
-    let value = sum / weights * usable(c, demand.task) * sensible(c, need);
-    Score {
-        value: round(value),
-        parts: parts.into_iter().map(|(k, v)| (k, round(v))).collect(),
-    }
+    parts
 }
 
 /// Below reading speed everything else counts for little: nobody waits for a good answer that
 /// comes at 0.8 tokens a second.
-fn usable(c: &Candidate, task: Task) -> f64 {
+fn usable(predicted: &Predicted, task: Task) -> f64 {
     let background = matches!(
         task,
         Task::Embed | Task::Moderate | Task::Extract | Task::Transcribe
     );
-    match c.predicted.tpot_ms {
+    match predicted.tpot_ms {
         Some(each) if !background => (SLOWEST_MS / each.value.max(1e-9)).min(1.0),
         _ => 1.0,
     }
 }
 
 /// Without a budget, money still counts.
-fn sensible(c: &Candidate, need: &Need) -> f64 {
+fn sensible(predicted: &Predicted, need: &Need) -> f64 {
     let b = &need.budget;
     let said = b
         .usd_per_month
         .or(b.usd_per_hour)
         .or(b.usd_per_mtok)
         .is_some();
-    match c.predicted.usd_per_month {
+    match predicted.usd_per_month {
         Some(usd) if !said && !need.priorities.contains(&Priority::Quality) => {
             falling(usd.value, EXTRAVAGANT_USD)
         }
         _ => 1.0,
+    }
+}
+
+/// Less for a candidate of which nothing is known that a limit on time is about.
+fn proven(p: &Predicted, need: &Need) -> f64 {
+    let l = &need.latency;
+    let unknown_time = p.ttft_ms.is_none() || p.tpot_ms.is_none();
+    let time = l.ttft_ms.or(l.tpot_ms).or(l.answer_ms).is_some();
+    if time && unknown_time || l.tokens_per_s.is_some() && p.tokens_per_s.is_none() {
+        UNPROVEN
+    } else {
+        1.0
     }
 }
 

@@ -205,7 +205,8 @@ impl Search<'_> {
             return false;
         }
         let grade = own.grader.at(Some(config.precision));
-        let c = candidate::own(own.model, &setup, config, group, demand, fit, grade);
+        let c = candidate::own(own.model, &setup, config, group, demand, fit, grade)
+            .corrected(self.context, demand);
         let mut broken = own.broken.clone();
         broken.extend(limits::of_candidate(&c, need, demand));
         let enough = fits && broken.iter().all(|v| v.constraint.starts_with("budget"));
