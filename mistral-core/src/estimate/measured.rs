@@ -147,10 +147,7 @@ impl MeasuredFile {
             .unwrap_or(&row.model);
         let catalog = Catalog::embedded();
         if let Some(shape) = catalog.find(name).and_then(|m| Shape::of(catalog, m)) {
-            return Ok(Shape {
-                encoder_parameters: 0,
-                ..shape
-            });
+            return Ok(shape.text_only());
         }
         let m = listed.ok_or_else(unknown)?;
         let config = m.config().ok_or_else(unknown)?;

@@ -23,6 +23,7 @@ pub struct Shape {
     pub scale: f64,
     /// Parameters besides the text decoder, kept in 16 bits.
     pub encoder_parameters: u64,
+    counts: sizing::Counts,
 }
 
 impl Shape {
@@ -30,9 +31,19 @@ impl Shape {
     #[must_use]
     pub fn new(spec: ModelSpec) -> Self {
         Self {
+            counts: sizing::Counts::new(&spec),
             spec,
             scale: 1.0,
             encoder_parameters: 0,
+        }
+    }
+
+    /// The same without an encoder.
+    #[must_use]
+    pub fn text_only(&self) -> Self {
+        Self {
+            encoder_parameters: 0,
+            ..self.clone()
         }
     }
 
@@ -42,9 +53,8 @@ impl Shape {
         let encoder_parameters = model.encoder_parameters.as_ref().map_or(0, |e| e.value);
         if let Ok(Some(spec)) = model.spec() {
             return Some(Self {
-                spec,
-                scale: 1.0,
                 encoder_parameters,
+                ..Self::new(spec)
             });
         }
         let like = catalog.get(&model.dimensions_like.as_ref()?.value)?;
@@ -52,16 +62,16 @@ impl Shape {
         let own = model.parameters()?.total as f64;
         let scale = own / sizing::parameters(&spec).total.max(1) as f64;
         Some(Self {
-            spec,
             scale,
             encoder_parameters,
+            ..Self::new(spec)
         })
     }
 
     /// Bytes of all weights.
     #[must_use]
     pub fn weight_bytes(&self, precision: Precision) -> f64 {
-        sizing::weight_bytes(&self.spec, precision) as f64 * self.scale
+        self.counts.weight_bytes(precision) as f64 * self.scale
             + 2.0 * self.encoder_parameters as f64
     }
 
@@ -228,13 +238,15 @@ impl Setup<'_> {
     }
 
     fn weights_read(&self, tokens: f64) -> f64 {
-        sizing::decode_read_bytes(&self.shape.spec, self.precision, tokens) * self.shape.scale
+        let counts = &self.shape.counts;
+        counts.decode_read_bytes(self.precision, tokens) * self.shape.scale
     }
 
     /// Seconds to compute `sequences` prompts of `tokens` tokens together, engine cost left out.
     #[must_use]
     pub fn prefill_s(&self, sequences: f64, tokens: f64) -> f64 {
-        let flops = sizing::prefill_flops(&self.shape.spec, tokens.max(1.0) as usize, 0);
+        let shape = self.shape;
+        let flops = (shape.counts).prefill_flops(&shape.spec, tokens.max(1.0) as usize, 0);
         self.seconds(&Pass {
             tokens: sequences * tokens,
             sequences: 0.0,
@@ -262,7 +274,10 @@ impl Setup<'_> {
         let spec = &self.shape.spec;
         let depth = context.max(0.0) as usize;
         let prompts = if prompt_share > 0.0 {
-            sizing::prefill_flops(spec, prompt_tokens.max(1.0) as usize, 0) * prompt_share
+            self.shape
+                .counts
+                .prefill_flops(spec, prompt_tokens.max(1.0) as usize, 0)
+                * prompt_share
         } else {
             0.0
         };
@@ -273,7 +288,8 @@ impl Setup<'_> {
             // Tokens of prompts cost the scheduler about half of a sequence's step.
             sequences: sequences + 0.5 * prompt_share * prompt_tokens,
             read_bytes: self.weights_read(tokens) + kv,
-            flops: (sizing::decode_flops(spec, depth) * sequences + prompts) * self.shape.scale,
+            flops: (self.shape.counts.decode_flops(spec, depth) * sequences + prompts)
+                * self.shape.scale,
         }) + self.shares().step_s
     }
 
@@ -291,11 +307,21 @@ impl Setup<'_> {
     /// prompt, the step it waits for, and prompts that are ahead of it.
     #[must_use]
     pub fn ttft_ms(&self, work: Workload, concurrency: f64) -> f64 {
+        let tpot = if concurrency <= 1.0 {
+            0.0
+        } else {
+            self.tpot_ms(work, concurrency)
+        };
+        self.ttft_beside(work, concurrency, tpot)
+    }
+
+    /// The same where the time between tokens is known; alone it doesn't matter.
+    fn ttft_beside(&self, work: Workload, concurrency: f64, tpot_ms: f64) -> f64 {
         let own = self.prefill_s(1.0, work.prompt_tokens) + self.shares().first_token_s;
         if concurrency <= 1.0 {
             return 1e3 * own;
         }
-        let tpot = self.tpot_ms(work, concurrency) / 1e3;
+        let tpot = tpot_ms / 1e3;
         // The server computes prompts for this share of the time, so this many queue.
         let busy = (concurrency * own / (work.output_tokens.max(1.0) * tpot + own)).min(0.95);
         1e3 * (own / (1.0 - busy) + tpot / 2.0)
@@ -304,10 +330,19 @@ impl Setup<'_> {
     /// Tokens generated a second, over all requests, when `concurrency` are always in flight.
     #[must_use]
     pub fn tokens_per_s(&self, work: Workload, concurrency: f64) -> f64 {
-        let concurrency = concurrency.max(1.0);
-        let answer =
-            self.ttft_ms(work, concurrency) + work.output_tokens * self.tpot_ms(work, concurrency);
-        1e3 * concurrency * work.output_tokens / answer
+        self.expected(work, concurrency).2
+    }
+
+    /// Milliseconds to the first token and between tokens, and tokens a second over all requests.
+    fn expected(&self, work: Workload, concurrency: f64) -> (f64, f64, f64) {
+        let tpot = self.tpot_ms(work, concurrency);
+        let ttft = self.ttft_beside(work, concurrency, tpot);
+        let answer = ttft + work.output_tokens * tpot;
+        (
+            ttft,
+            tpot,
+            1e3 * concurrency.max(1.0) * work.output_tokens / answer,
+        )
     }
 
     /// What each of `concurrency` requests in flight should see.
@@ -315,10 +350,11 @@ impl Setup<'_> {
     pub fn forecast(&self, work: Workload, concurrency: f64) -> Forecast {
         let rate = self.rate_spread();
         let prompt = rate.max(self.coefficients.spread.prompt);
+        let (ttft, tpot, tokens) = self.expected(work, concurrency);
         Forecast {
-            ttft_ms: Interval::spread(self.ttft_ms(work, concurrency), prompt),
-            tpot_ms: Interval::spread(self.tpot_ms(work, concurrency), rate),
-            tokens_per_s: Interval::spread(self.tokens_per_s(work, concurrency), rate),
+            ttft_ms: Interval::spread(ttft, prompt),
+            tpot_ms: Interval::spread(tpot, rate),
+            tokens_per_s: Interval::spread(tokens, rate),
         }
     }
 

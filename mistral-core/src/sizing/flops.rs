@@ -1,24 +1,7 @@
 //! Floating-point operations; a multiplication and its addition count as two.
 
-use super::parameters::{Part, groups};
+use super::counts::Counts;
 use crate::model::{AttentionKind, Indexer, ModelSpec};
-
-/// Operations of the matrices that one token passes; the output projection is counted apart,
-/// because a prefill needs it for its last token only.
-fn matrix_flops(spec: &ModelSpec) -> (f64, f64) {
-    let mut body = 0.0;
-    let mut output = 0.0;
-    for g in groups(spec) {
-        let flops = 2.0 * g.active as f64;
-        match g.part {
-            Part::Embedding if spec.tied_embeddings => output += flops,
-            Part::Output => output += flops,
-            Part::Embedding | Part::Scales => {}
-            _ => body += flops,
-        }
-    }
-    (body, output)
-}
 
 /// Operations of attention for one query that may see `seen` keys, over all layers.
 fn attention_flops(spec: &ModelSpec, seen: impl Fn(Option<usize>) -> f64, absorbed: bool) -> f64 {
@@ -55,9 +38,12 @@ fn attention_flops(spec: &ModelSpec, seen: impl Fn(Option<usize>) -> f64, absorb
 /// runs it.
 #[must_use]
 pub fn decode_flops(spec: &ModelSpec, depth: usize) -> f64 {
-    let (body, output) = matrix_flops(spec);
+    Counts::new(spec).decode_flops(spec, depth)
+}
+
+pub(super) fn attention_decode(spec: &ModelSpec, depth: usize) -> f64 {
     let keys = |window: Option<usize>| (depth + 1).min(window.unwrap_or(usize::MAX)) as f64;
-    body + output + attention_flops(spec, keys, true)
+    attention_flops(spec, keys, true)
 }
 
 /// Operations of a prompt of `tokens` tokens after `past` cached ones, with one row of logits.
@@ -65,7 +51,10 @@ pub fn decode_flops(spec: &ModelSpec, depth: usize) -> f64 {
 /// Latent attention is counted with expanded keys and values, as prompts run it.
 #[must_use]
 pub fn prefill_flops(spec: &ModelSpec, tokens: usize, past: usize) -> f64 {
-    let (body, output) = matrix_flops(spec);
+    Counts::new(spec).prefill_flops(spec, tokens, past)
+}
+
+pub(super) fn attention_prefill(spec: &ModelSpec, tokens: usize, past: usize) -> f64 {
     // Σ over queries of min(position + 1, window).
     let keys = |window: Option<usize>| {
         let (n, p) = (tokens as f64, past as f64);
@@ -78,5 +67,5 @@ pub fn prefill_flops(spec: &ModelSpec, tokens: usize, past: usize) -> f64 {
             }
         }
     };
-    body * tokens as f64 + output + attention_flops(spec, keys, false)
+    attention_flops(spec, keys, false)
 }

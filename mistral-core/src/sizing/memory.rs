@@ -1,6 +1,6 @@
 //! Bytes of weights, of keys and values, and of what is in between.
 
-use super::parameters::{Part, groups};
+use super::counts::Counts;
 use super::product;
 use crate::model::{AttentionKind, FeedForward, Indexer, ModelSpec};
 use crate::plan::KvPrecision;
@@ -12,17 +12,13 @@ use crate::precision::{Precision, Role};
 /// within one percent of it for models of 24 layers and more.
 #[must_use]
 pub fn weight_bytes(spec: &ModelSpec, precision: Precision) -> u64 {
-    let total: f64 = groups(spec)
-        .iter()
-        .map(|g| g.total as f64 * role_bits(spec, precision, g.role) / 8.0)
-        .sum();
-    total as u64
+    Counts::new(spec).weight_bytes(precision)
 }
 
 /// A tied embedding is also the output, and recipes keep the wider of the two formats.
-fn role_bits(spec: &ModelSpec, precision: Precision, role: Role) -> f64 {
+pub(super) fn role_bits(tied_embeddings: bool, precision: Precision, role: Role) -> f64 {
     let bits = precision.bits_per_weight(role);
-    if role == Role::Embedding && spec.tied_embeddings {
+    if role == Role::Embedding && tied_embeddings {
         bits.max(precision.bits_per_weight(Role::Output))
     } else {
         bits
@@ -47,21 +43,7 @@ pub fn expected_experts(num_experts: usize, experts_per_token: usize, tokens: f6
 /// embedding's rows, and of the experts those that some sequence chose.
 #[must_use]
 pub fn decode_read_bytes(spec: &ModelSpec, precision: Precision, batch: f64) -> f64 {
-    let expert_share = spec.moe.as_ref().map_or(0.0, |m| {
-        expected_experts(m.num_experts, m.num_experts_per_tok, batch) / m.num_experts.max(1) as f64
-    });
-    groups(spec)
-        .iter()
-        .map(|g| {
-            let share = match g.part {
-                Part::Embedding if spec.tied_embeddings => 1.0,
-                Part::Embedding => 0.0,
-                Part::Experts => expert_share,
-                _ => 1.0,
-            };
-            g.total as f64 * share * role_bits(spec, precision, g.role) / 8.0
-        })
-        .sum()
+    Counts::new(spec).decode_read_bytes(precision, batch)
 }
 
 /// Values that layer `i` keeps for one token: keys, values or the latent, and the indexer's key.

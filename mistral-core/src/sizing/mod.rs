@@ -5,10 +5,12 @@
 //! represented saturate, so that a hostile specification gives a size that fits nowhere rather
 //! than a small one.
 
+mod counts;
 mod flops;
 mod memory;
 mod parameters;
 
+pub use counts::Counts;
 pub use flops::{decode_flops, prefill_flops};
 pub use memory::{
     activation_bytes, decode_read_bytes, expected_experts, kv_bytes, kv_bytes_per_token,
