@@ -66,6 +66,32 @@ pub fn feasible(need: &Need, context: &Context<'_>) -> Result<Vec<Candidate>, Re
     Ok(found.kept.into_iter().map(|k| k.candidate).collect())
 }
 
+/// How many configurations of own machines are looked at for a need, and how many candidates keep
+/// all limits. `whole` predicts also what doesn't fit the machines that the need names.
+///
+/// # Errors
+/// As [`recommend`].
+pub fn considered(
+    need: &Need,
+    context: &Context<'_>,
+    whole: bool,
+) -> Result<(usize, usize), RecommendError> {
+    let need = check(need.clone(), context)?;
+    let search = Search {
+        need: &need,
+        demand: &Demand::of(&need),
+        machines: &retrieve::machines(&need, context)?,
+        context,
+    };
+    let effort = if whole {
+        Effort::Whole
+    } else {
+        Effort::IfItFits
+    };
+    let found = search.run(effort);
+    Ok((found.tried, found.kept.len()))
+}
+
 /// The candidate that [`answer`] would put first, without everything around it.
 pub(crate) fn first(need: &Need, context: &Context<'_>) -> Option<Candidate> {
     let need = check(need.clone(), context).ok()?;

@@ -27,12 +27,8 @@ mod demand;
 mod error;
 pub mod learn;
 mod limits;
-<<<<<<< HEAD
 mod lost;
 mod order;
-=======
-mod parallel;
->>>>>>> 379a51f (Models are searched by all processors)
 mod pareto;
 mod plan;
 mod quality;
@@ -43,11 +39,7 @@ mod score;
 mod search;
 pub mod understand;
 
-<<<<<<< HEAD
-pub use answer::{answer, explain, failed, feasible, recommend, recommend_text};
-=======
-pub use answer::{answer, considered, failed, feasible, recommend, recommend_text};
->>>>>>> 379a51f (Models are searched by all processors)
+pub use answer::{answer, considered, explain, failed, feasible, recommend, recommend_text};
 pub use candidate::Candidate;
 pub use changes::with;
 pub use context::Context;

@@ -41,6 +41,8 @@ pub(crate) struct Kept {
 /// What the search found.
 #[derive(Default)]
 pub(crate) struct Found {
+    /// Configurations that were looked at.
+    pub(crate) tried: usize,
     pub(crate) kept: Vec<Kept>,
     /// Of each model that didn't get through, its nearest miss.
     pub(crate) missed: BTreeMap<String, Miss>,
@@ -147,10 +149,7 @@ impl Search<'_> {
         };
         let own = Own {
             model,
-            text_only: Shape {
-                encoder_parameters: 0,
-                ..whole.clone()
-            },
+            text_only: whole.text_only(),
             whole,
             grader: Grader::new(model, self.demand.task),
             broken: limits::of_model(model, Hosting::SelfHosted, self.need, self.demand),
@@ -193,6 +192,7 @@ impl Search<'_> {
         } else {
             &own.whole
         };
+        found.tried += 1;
         let setup = candidate::setup(shape, config, &group.device, self.context);
         let fit = candidate::fit(&setup, config, demand);
         let fits = fit.need.per_device <= fit.usable;
@@ -269,6 +269,7 @@ impl Found {
 
     /// Takes in what was found for another model.
     fn join(&mut self, other: Self) {
+        self.tried += other.tried;
         self.kept.extend(other.kept);
         self.missed.extend(other.missed);
         self.unable.extend(other.unable);
