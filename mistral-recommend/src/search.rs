@@ -1,6 +1,6 @@
 //! The search: every model in every way it could run, against the limits.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -102,6 +102,9 @@ impl Search<'_> {
                 self.own(model, effort, &mut found);
             }
         }
+        found
+            .kept
+            .sort_unstable_by(|a, b| a.candidate.key().cmp(&b.candidate.key()));
         found
     }
 
@@ -267,7 +270,7 @@ impl Found {
         }
     }
 
-    /// Takes in what was found for another model.
+    /// Takes in what was found for another model, whose id comes later.
     fn join(&mut self, other: Self) {
         self.tried += other.tried;
         self.kept.extend(other.kept);
@@ -285,21 +288,19 @@ impl Found {
         }
     }
 
-    /// Orders the kept and leaves each other model in one list.
+    /// Leaves each model that none of the kept is of in one list.
     fn settle(&mut self) {
         for (id, miss) in std::mem::take(&mut self.too_big) {
             self.missed.entry(id).or_insert(miss);
         }
-        self.kept
-            .sort_by(|a, b| a.candidate.key().cmp(&b.candidate.key()));
-        let through: BTreeSet<&str> = self
+        let models = self
             .kept
-            .iter()
-            .map(|k| k.candidate.model.as_str())
-            .collect();
-        self.missed.retain(|id, _| !through.contains(id.as_str()));
+            .chunk_by(|a, b| a.candidate.model == b.candidate.model);
+        for model in models.filter_map(|kept| kept.first()) {
+            self.missed.remove(&model.candidate.model);
+            self.unable.remove(&model.candidate.model);
+        }
         let missed = &self.missed;
-        self.unable
-            .retain(|id, _| !through.contains(id.as_str()) && !missed.contains_key(id));
+        self.unable.retain(|id, _| !missed.contains_key(id));
     }
 }
