@@ -32,7 +32,10 @@ pub fn memory_need(setup: &Setup<'_>, context: f64, concurrency: f64) -> MemoryN
     let shards = f64::from(setup.shape.kv_shards(setup.count));
     let weights = setup.shape.weight_bytes(setup.precision);
     let sequences = concurrency.ceil().max(0.0);
-    let one_copy = sizing::kv_bytes(spec, context.ceil().max(0.0) as usize, setup.kv) * sequences;
+    let one_copy = setup
+        .shape
+        .kv_bytes(context.ceil().max(0.0) as usize, setup.kv)
+        * sequences;
     // Cut by heads; each of the remaining devices holds a copy.
     let kv = one_copy * n / shards;
     let overhead_each = match setup.engine {

@@ -75,6 +75,12 @@ impl Shape {
             + 2.0 * self.encoder_parameters as f64
     }
 
+    /// Bytes of keys and values of one sequence of `tokens` tokens.
+    #[must_use]
+    pub fn kv_bytes(&self, tokens: usize, kv: KvPrecision) -> f64 {
+        self.counts.kv_bytes(&self.spec, tokens, kv)
+    }
+
     /// Over how many of `count` devices keys and values are divided: their heads, and not at all
     /// a latent.
     #[must_use]
@@ -282,7 +288,8 @@ impl Setup<'_> {
             0.0
         };
         let tokens = sequences + prompt_share * prompt_tokens;
-        let kv = sizing::kv_read_bytes(spec, depth, self.kv) * sequences;
+        let counts = &self.shape.counts;
+        let kv = counts.kv_read_bytes(spec, depth, self.kv) * sequences;
         self.seconds(&Pass {
             tokens,
             // Tokens of prompts cost the scheduler about half of a sequence's step.
@@ -384,7 +391,7 @@ impl Setup<'_> {
     pub fn max_sequences(&self, tokens: f64) -> f64 {
         let need = super::memory_need(self, 0.0, 0.0);
         let free = super::usable_bytes(self.device, self.engine) - need.per_device;
-        let each = sizing::kv_bytes(&self.shape.spec, tokens.max(1.0) as usize, self.kv)
+        let each = (self.shape).kv_bytes(tokens.max(1.0) as usize, self.kv)
             / f64::from(self.shape.kv_shards(self.count));
         let most = match self.engine {
             EngineClass::Serving => self.coefficients.serving.max_sequences,

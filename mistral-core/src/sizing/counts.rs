@@ -1,22 +1,44 @@
 //! A model's tensors, counted once for who asks often.
 
 use super::flops::{attention_decode, attention_prefill};
-use super::memory::{expected_experts, role_bits};
+use super::memory::{expected_experts, kept_by_layer, read_by_layer, role_bits};
 use super::parameters::{Group, Part, groups};
-use crate::model::ModelSpec;
+use crate::model::{Indexer, ModelSpec};
+use crate::plan::KvPrecision;
 use crate::precision::Precision;
 
-/// The [`groups`] of a model and what follows from them.
+/// What follows from the [`groups`] and the layers of a model, whatever it is asked for.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Counts {
-    groups: Vec<Group>,
-    tied_embeddings: bool,
+    /// By precision, in the order of [`Precision::ALL`].
+    sizes: Vec<Sizes>,
     /// Experts, and those a token uses.
     experts: Option<(usize, usize)>,
+    kinds: Vec<LayerKind>,
     /// Operations of the matrices that one token passes; the output projection is counted apart,
     /// because a prefill needs it for its last token only.
     body_flops: f64,
     output_flops: f64,
+}
+
+/// Bytes of weights in one precision.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Sizes {
+    precision: Precision,
+    all: f64,
+    /// What every step reads.
+    always: f64,
+    /// Of all routed experts.
+    experts: f64,
+}
+
+/// Layers that read and keep alike.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct LayerKind {
+    /// One of them.
+    pub(super) first: usize,
+    /// How many.
+    pub(super) layers: f64,
 }
 
 impl Counts {
@@ -36,51 +58,116 @@ impl Counts {
         }
         let experts = spec.moe.as_ref();
         Self {
-            groups,
-            tied_embeddings: spec.tied_embeddings,
+            sizes: Precision::ALL
+                .iter()
+                .map(|&p| Sizes::new(&groups, spec.tied_embeddings, p))
+                .collect(),
             experts: experts.map(|m| (m.num_experts, m.num_experts_per_tok)),
+            kinds: kinds(spec),
             body_flops,
             output_flops,
         }
     }
 
-    fn bytes(&self, precision: Precision, share: impl Fn(&Group) -> f64) -> f64 {
-        let bytes = |g: &Group| {
-            let bits = role_bits(self.tied_embeddings, precision, g.role);
-            g.total as f64 * share(g) * bits / 8.0
-        };
-        self.groups.iter().map(bytes).sum()
+    fn sizes(&self, precision: Precision) -> Sizes {
+        let found = self.sizes.iter().find(|s| s.precision == precision);
+        *found.expect("all precisions were counted")
     }
 
     /// As [`weight_bytes`](super::weight_bytes).
     #[must_use]
     pub fn weight_bytes(&self, precision: Precision) -> u64 {
-        self.bytes(precision, |_| 1.0) as u64
+        self.sizes(precision).all as u64
     }
 
     /// As [`decode_read_bytes`](super::decode_read_bytes).
     #[must_use]
     pub fn decode_read_bytes(&self, precision: Precision, batch: f64) -> f64 {
-        let expert_share = self.experts.map_or(0.0, |(all, used)| {
+        let share = self.experts.map_or(0.0, |(all, used)| {
             expected_experts(all, used, batch) / all.max(1) as f64
         });
-        self.bytes(precision, |g| match g.part {
-            Part::Embedding if self.tied_embeddings => 1.0,
-            Part::Embedding => 0.0,
-            Part::Experts => expert_share,
-            _ => 1.0,
-        })
+        let sizes = self.sizes(precision);
+        sizes.always + share * sizes.experts
+    }
+
+    /// As [`kv_bytes`](super::kv_bytes); `spec` is the one that was counted.
+    #[must_use]
+    pub fn kv_bytes(&self, spec: &ModelSpec, tokens: usize, kv: KvPrecision) -> f64 {
+        let of = |kind: &LayerKind| kind.layers * kept_by_layer(spec, kind.first, tokens);
+        self.kinds.iter().map(of).sum::<f64>() * kv.bytes()
+    }
+
+    /// As [`kv_read_bytes`](super::kv_read_bytes); `spec` is the one that was counted.
+    #[must_use]
+    pub fn kv_read_bytes(&self, spec: &ModelSpec, depth: usize, kv: KvPrecision) -> f64 {
+        let of = |kind: &LayerKind| kind.layers * read_by_layer(spec, kind.first, depth);
+        self.kinds.iter().map(of).sum::<f64>() * kv.bytes()
     }
 
     /// As [`decode_flops`](super::decode_flops); `spec` is the one that was counted.
     #[must_use]
     pub fn decode_flops(&self, spec: &ModelSpec, depth: usize) -> f64 {
-        self.body_flops + self.output_flops + attention_decode(spec, depth)
+        self.body_flops + self.output_flops + attention_decode(spec, &self.kinds, depth)
     }
 
     /// As [`prefill_flops`](super::prefill_flops); `spec` is the one that was counted.
     #[must_use]
     pub fn prefill_flops(&self, spec: &ModelSpec, tokens: usize, past: usize) -> f64 {
-        self.body_flops * tokens as f64 + self.output_flops + attention_prefill(spec, tokens, past)
+        self.body_flops * tokens as f64
+            + self.output_flops
+            + attention_prefill(spec, &self.kinds, tokens, past)
     }
+}
+
+impl Sizes {
+    fn new(groups: &[Group], tied_embeddings: bool, precision: Precision) -> Self {
+        let (mut all, mut always, mut experts) = (0.0, 0.0, 0.0);
+        for g in groups {
+            let bits = role_bits(tied_embeddings, precision, g.role);
+            let bytes = g.total as f64 * bits / 8.0;
+            all += bytes;
+            match g.part {
+                // One row of it.
+                Part::Embedding if !tied_embeddings => {}
+                Part::Experts => experts += bytes,
+                _ => always += bytes,
+            }
+        }
+        Self {
+            precision,
+            all,
+            always,
+            experts,
+        }
+    }
+}
+
+/// Layers by what their keys, values and attention cost.
+fn kinds(spec: &ModelSpec) -> Vec<LayerKind> {
+    let alike = |a: usize, b: usize| {
+        let rope = |i: usize| {
+            let source = spec.layers[i].kv_source.min(spec.layers.len() - 1);
+            (spec.layers[i].rope, spec.layers[source].rope)
+        };
+        let layer = |i: usize| {
+            let l = &spec.layers[i];
+            (
+                l.window,
+                l.indexer == Indexer::Full,
+                l.indexer == Indexer::None,
+            )
+        };
+        layer(a) == layer(b) && spec.owns_kv(a) == spec.owns_kv(b) && rope(a) == rope(b)
+    };
+    let mut kinds: Vec<LayerKind> = Vec::new();
+    for i in 0..spec.layers.len() {
+        match kinds.iter_mut().find(|k| alike(k.first, i)) {
+            Some(kind) => kind.layers += 1.0,
+            None => kinds.push(LayerKind {
+                first: i,
+                layers: 1.0,
+            }),
+        }
+    }
+    kinds
 }

@@ -80,40 +80,43 @@ pub fn kv_bytes_per_token(spec: &ModelSpec, kv: KvPrecision) -> f64 {
 /// more than the window.
 #[must_use]
 pub fn kv_bytes(spec: &ModelSpec, tokens: usize, kv: KvPrecision) -> f64 {
-    spec.layers
-        .iter()
-        .enumerate()
-        .map(|(i, l)| kept_values(spec, i) as f64 * tokens.min(l.window.unwrap_or(tokens)) as f64)
-        .sum::<f64>()
-        * kv.bytes()
+    Counts::new(spec).kv_bytes(spec, tokens, kv)
+}
+
+/// Values that a layer keeps of a sequence of `tokens` tokens.
+pub(super) fn kept_by_layer(spec: &ModelSpec, i: usize, tokens: usize) -> f64 {
+    let held = tokens.min(spec.layers[i].window.unwrap_or(tokens));
+    kept_values(spec, i) as f64 * held as f64
 }
 
 /// Bytes of keys and values that one decoding step of one sequence reads at `depth` tokens: a
 /// sparse layer reads its indexer's keys and the chosen ones.
 #[must_use]
 pub fn kv_read_bytes(spec: &ModelSpec, depth: usize, kv: KvPrecision) -> f64 {
-    let per_layer = |i: usize| -> f64 {
-        let layer = &spec.layers[i];
-        let keys = depth.min(layer.window.unwrap_or(depth));
-        let source = layer.kv_source.min(spec.layers.len() - 1);
-        let (values, keys) = match (&spec.attention, &spec.indexer, layer.indexer) {
-            (AttentionKind::Gqa(g), _, _) => (product(&[2, g.n_kv_heads, g.head_dim]), keys),
-            (AttentionKind::Mla(m), indexer, choice) => {
-                let (_, rope) = m.split(spec.layers[source].rope);
-                let chosen = match (indexer, choice) {
-                    (Some(x), Indexer::Full | Indexer::Shared) => keys.min(x.topk),
-                    _ => keys,
-                };
-                ((m.kv_lora_rank as u64).saturating_add(rope as u64), chosen)
-            }
-        };
-        let indexed = match (&spec.indexer, layer.indexer) {
-            (Some(x), Indexer::Full) => x.head_dim as f64 * depth as f64,
-            _ => 0.0,
-        };
-        values as f64 * keys as f64 + indexed
+    Counts::new(spec).kv_read_bytes(spec, depth, kv)
+}
+
+/// Values that a layer reads at `depth` tokens.
+pub(super) fn read_by_layer(spec: &ModelSpec, i: usize, depth: usize) -> f64 {
+    let layer = &spec.layers[i];
+    let keys = depth.min(layer.window.unwrap_or(depth));
+    let source = layer.kv_source.min(spec.layers.len() - 1);
+    let (values, keys) = match (&spec.attention, &spec.indexer, layer.indexer) {
+        (AttentionKind::Gqa(g), _, _) => (product(&[2, g.n_kv_heads, g.head_dim]), keys),
+        (AttentionKind::Mla(m), indexer, choice) => {
+            let (_, rope) = m.split(spec.layers[source].rope);
+            let chosen = match (indexer, choice) {
+                (Some(x), Indexer::Full | Indexer::Shared) => keys.min(x.topk),
+                _ => keys,
+            };
+            ((m.kv_lora_rank as u64).saturating_add(rope as u64), chosen)
+        }
     };
-    (0..spec.layers.len()).map(per_layer).sum::<f64>() * kv.bytes()
+    let indexed = match (&spec.indexer, layer.indexer) {
+        (Some(x), Indexer::Full) => x.head_dim as f64 * depth as f64,
+        _ => 0.0,
+    };
+    values as f64 * keys as f64 + indexed
 }
 
 /// Bytes of what lies between the layers during one step: of `tokens` tokens the residual, the
