@@ -1,26 +1,29 @@
-//! From a need to ranked choices: `recommend NEED [--hardware NAME|detect] [--json]`.
+//! From a need to ranked choices: `recommend NEED [--hardware NAME|detect] [--json] [--html FILE]`.
 //!
 //! NEED is a text in English or French, or a file whose name ends in `.json`. NAME is a device of
 //! the hardware table, with a number before it if there are several (`2xL4`); `detect` takes this
-//! machine.
+//! machine. FILE gets the same as a page to open in a browser.
 
 use std::error::Error;
+use std::path::Path;
 use std::process::ExitCode;
 
 use mistral_core::hardware::Hardware;
 use mistral_core::need::{HardwareNeed, Need, Ownership};
 use mistral_core::recommendation::Recommendation;
 use mistral_examples::{Options, Outcome, UsageError, print_line, recommendation, run, today};
-use mistral_recommend::{Context, RecommendError, answer, failed, understand, understand_json};
+use mistral_recommend::{
+    Context, RecommendError, answer, explain, failed, page, understand, understand_json,
+};
 
 fn main() -> ExitCode {
     let options = Options {
-        valued: &["hardware"],
+        valued: &["hardware", "html"],
         switches: &["json"],
         max_positional: 1,
     };
     run(
-        "NEED [--hardware NAME|detect] [--json]",
+        "NEED [--hardware NAME|detect] [--json] [--html FILE]",
         &options,
         |arguments| {
             let need = arguments.required(0, "NEED")?;
@@ -30,20 +33,26 @@ fn main() -> ExitCode {
                 None => None,
             };
             let result = served(need, machines, &context)?;
+            let html = arguments.text("html");
+            if !arguments.switch("json") && html.is_none() {
+                print!("{}", recommendation::render(&result?, 5));
+                return Ok(Outcome::Good);
+            }
+            // A need that can't be served is an answer too: the object says why.
+            let object = result.unwrap_or_else(|e| {
+                let said = Need {
+                    text: Some(need.to_owned()),
+                    ..Need::default()
+                };
+                failed(said, &e)
+            });
+            if let Some(file) = html {
+                write_beside(Path::new(file), &page(&object))?;
+            }
             if arguments.switch("json") {
-                // A need that can't be served is an answer too: the object says why.
-                let object = result.unwrap_or_else(|e| {
-                    failed(
-                        Need {
-                            text: Some(need.to_owned()),
-                            ..Need::default()
-                        },
-                        &e,
-                    )
-                });
                 print_line(&object)?;
             } else {
-                print!("{}", recommendation::render(&result?, 5));
+                print!("{}", recommendation::render(&object, 5));
             }
             Ok(Outcome::Good)
         },
@@ -66,8 +75,19 @@ fn served(
         if let Some(machines) = machines {
             understood.on(machines);
         }
-        answer(understood, context)
+        let mut answer = answer(understood, context)?;
+        explain(&mut answer, context);
+        Ok(answer)
     }))
+}
+
+/// Writes a file beside its place and renames it, so that an interrupted write leaves the old one.
+fn write_beside(file: &Path, text: &str) -> Result<(), UsageError> {
+    let mut beside = file.as_os_str().to_owned();
+    beside.push(".part");
+    std::fs::write(&beside, text)
+        .and_then(|()| std::fs::rename(&beside, file))
+        .map_err(|e| UsageError(format!("{}: {e}", file.display())))
 }
 
 fn machines(name: &str, context: &mut Context<'_>) -> Result<Vec<HardwareNeed>, UsageError> {
