@@ -65,6 +65,7 @@ fn compare(
         engine: EngineClass::Local,
         coefficients: Coefficients::embedded(),
     };
+    eprintln!("{path}: {}", setup.precision);
     let prompt = options.prompt as f64;
     let predicted = [
         ("prompt", prompt / setup.prefill_s(1.0, prompt)),

@@ -27,12 +27,16 @@ struct Made {
 
 /// Tokens of the prompt that is timed.
 const PROMPT: usize = 128;
+/// Tokens of a short one.
+const SHORT: usize = 32;
 /// Steps that are timed.
-const STEPS: usize = 24;
+const STEPS: usize = 16;
 
 /// Seconds of a prompt and of a step.
 struct Times {
     prompt: f64,
+    /// Of a short prompt.
+    short: f64,
     step: f64,
 }
 
@@ -45,7 +49,7 @@ struct Line {
     rate: f64,
 }
 
-/// Measures this processor with `threads` threads. It takes about 450 MB of memory and some five
+/// Measures this processor with `threads` threads. It takes about 550 MB of memory and some ten
 /// seconds; `progress` hears which part is being measured.
 ///
 /// # Errors
@@ -53,9 +57,11 @@ struct Line {
 pub fn probe(threads: usize, progress: &mut dyn FnMut(&str)) -> Result<LocalRates, InferError> {
     progress("weights in 16 bits");
     let (floats, step, prompt) = rates(Format::Bf16, threads, 128, 1)?;
-    progress("weights in blocks");
     // Rows of blocks are at least 256 wide.
+    progress("weights in blocks of few bits");
     let (blocks, _, _) = rates(Format::Q4K, threads, 256, 3)?;
+    progress("weights in bytes");
+    let (bytes, _, _) = rates(Format::Q8_0, threads, 256, 2)?;
     progress("experts");
     let made = Made {
         num_experts: 8,
@@ -65,9 +71,12 @@ pub fn probe(threads: usize, progress: &mut dyn FnMut(&str)) -> Result<LocalRate
     let spec = made.spec()?;
     let layers = made.n_layers as f64;
     let read = sizing::decode_read_bytes(&spec, Precision::Bf16, 1.0) / step.rate;
-    let multiplied = sizing::prefill_flops(&spec, PROMPT, 0) / prompt.rate;
+    // Two of eight experts a token.
+    let rate = floats.operations_at(made.dim as f64, PROMPT as f64 / 4.0);
+    let multiplied = sizing::prefill_flops(&spec, PROMPT, 0) / rate.unwrap_or(prompt.rate);
     Ok(LocalRates {
         blocks,
+        bytes,
         floats,
         layer_s: step.layer,
         expert_layer_s: (times.step - read).max(0.0) / layers,
@@ -115,6 +124,7 @@ fn rates(
     let mut found = RatesOf {
         read: vec![(bytes(&thick_spec), step.rate)],
         operations: vec![(least_dim as f64, prompt.rate)],
+        ..RatesOf::default()
     };
     let middle = Made {
         dim: 1024,
@@ -129,16 +139,40 @@ fn rates(
         n_heads: 32,
         num_experts: 0,
     };
-    for made in [middle, wide] {
+    let net = |made: Made, time: f64, line: Line| {
+        (time - made.n_layers as f64 * line.layer).max(0.2 * time)
+    };
+    let wide_bytes = bytes(&wide.spec()?);
+    // As much to read as of the wide one, in narrow rows.
+    let long = Made {
+        n_layers: (wide_bytes / bytes(&middle.spec()?) * middle.n_layers as f64) as usize,
+        ..middle
+    };
+    for made in [middle, long, wide] {
         let (spec, times) = (made.spec()?, run(made, format, threads)?);
-        let layers = made.n_layers as f64;
-        let net = |time: f64, line: Line| (time - layers * line.layer).max(0.2 * time);
-        let read = bytes(&spec) / net(times.step, step);
-        found.read.push((bytes(&spec), read));
-        let rate = operations(&spec) / net(times.prompt, prompt);
-        found.operations.push((made.dim as f64, rate));
+        let rate = bytes(&spec) / net(made, times.step, step);
+        if made.dim == wide.dim {
+            found.wide = (made.dim as f64, rate);
+        } else {
+            found.read.push((bytes(&spec), rate));
+        }
+        if made.n_layers != long.n_layers {
+            let rate = operations(&spec) / net(made, times.prompt, prompt);
+            found.operations.push((made.dim as f64, rate));
+        }
+        let share = SHORT as f64 / PROMPT as f64;
+        found.half_tokens = half_tokens(times.prompt * share / times.short);
     }
+    found.narrow_dim = middle.dim as f64;
     Ok((found, step, prompt))
+}
+
+/// Tokens that reach half the rate of endlessly many, when the rate is as `n / (n + half)` and a
+/// short prompt reaches the `share` of the long one's.
+fn half_tokens(share: f64) -> f64 {
+    let (short, long) = (SHORT as f64, PROMPT as f64);
+    let share = share.clamp(1.5 * short / long, 1.0);
+    short * long * (1.0 - share) / (long * share - short)
 }
 
 /// The line through two measured times, each of some amount of work and `layers` layers. Noise that
@@ -196,9 +230,16 @@ fn run(made: Made, format: Format, threads: usize) -> Result<Times, InferError> 
         peak_rss_bytes: || None,
     };
     let report = measure(&model, &options, &nowhere, &mut |_| {})?;
+    let short = MeasureOptions {
+        prompt: SHORT,
+        generate: 0,
+        ..options
+    };
+    let short = measure(&model, &short, &nowhere, &mut |_| {})?;
     let seconds = |rate: Option<f64>, n: usize| n as f64 / rate.unwrap_or(f64::NAN);
     Ok(Times {
         prompt: seconds(report.prefill_tokens_per_s, PROMPT),
+        short: seconds(short.prefill_tokens_per_s, SHORT),
         step: seconds(report.decode_tokens_per_s, 1),
     })
 }
@@ -224,6 +265,16 @@ mod tests {
     }
 
     #[test]
+    fn short_prompts_tell_how_rates_grow() {
+        let rate = |n: f64, half: f64| n / (n + half);
+        for half in [0.0, 10.0, 48.0] {
+            let share = rate(SHORT as f64, half) / rate(PROMPT as f64, half);
+            assert!((half_tokens(share) - half).abs() < 1e-9, "{half}");
+        }
+        assert!(half_tokens(0.0).is_finite() && half_tokens(7.0) == 0.0);
+    }
+
+    #[test]
     fn made_up_models_run() {
         for (experts, format) in [(0, Format::Q4K), (8, Format::Bf16), (8, Format::F32)] {
             let made = Made {
@@ -234,7 +285,8 @@ mod tests {
                 num_experts: experts,
             };
             let times = run(made, format, 1).expect("it runs");
-            assert!(times.prompt > 0.0 && times.step > 0.0, "{format:?}");
+            let all = [times.prompt, times.short, times.step];
+            assert!(all.iter().all(|t| *t > 0.0), "{format:?} {all:?}");
         }
     }
 }

@@ -18,7 +18,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 const USAGE: &str =
-    "OUT --shape 7b|mixtral|126m --mix q4_k_m|q4_0|q8_0|bf16 [--layers N] [--seed N]";
+    "OUT --shape 7b|mixtral|300m|126m --mix q4_k_m|q4_0|q8_0|bf16 [--layers N] [--seed N]";
 
 fn main() -> ExitCode {
     let options = Options {

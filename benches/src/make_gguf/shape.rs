@@ -49,8 +49,17 @@ impl Shape {
                 head_dim: 64,
                 experts: 0,
             }),
+            "300m" => Ok(Self {
+                layers: 16,
+                dim: 1024,
+                hidden: 4096,
+                heads: 16,
+                kv_heads: 4,
+                head_dim: 64,
+                experts: 0,
+            }),
             other => Err(UsageError(format!(
-                "--shape {other:?} is none of 7b, mixtral and 126m"
+                "--shape {other:?} is none of 7b, mixtral, 300m and 126m"
             ))),
         }
     }
@@ -153,6 +162,7 @@ mod tests {
             ("7b", Precision::Q8_0, 7.248e9, 7.70),
             ("mixtral", Precision::Q4_0, 46.71e9, 26.4),
             ("126m", Precision::Bf16, 0.1259e9, 0.252),
+            ("300m", Precision::Q4KM, 0.3093e9, 0.1925),
         ] {
             let tensors = Shape::named(name).expect("known").tensors(mix);
             let len = |t: &TensorHeader| t.shape.iter().product::<usize>();

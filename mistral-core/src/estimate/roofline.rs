@@ -191,14 +191,18 @@ impl Setup<'_> {
             _ => return None,
         };
         let spec = &self.shape.spec;
-        let in_blocks = self.precision.base().block().items > 1;
-        let of = if in_blocks {
-            &rates.blocks
-        } else {
-            &rates.floats
+        let base = self.precision.base();
+        let of = match (base.block().items, base.bits_per_weight()) {
+            (1, _) => &rates.floats,
+            (_, 8.0..) => &rates.bytes,
+            _ => &rates.blocks,
         };
-        let read = of.read_at(self.shape.weight_bytes(self.precision))?;
-        let operations = of.operations_at(spec.dim as f64)?;
+        let dim = spec.dim as f64;
+        let read = of.read_at(self.shape.weight_bytes(self.precision), dim)?;
+        let each = spec.moe.as_ref().map_or(1.0, |m| {
+            m.num_experts_per_tok as f64 / m.num_experts.max(1) as f64
+        });
+        let operations = of.operations_at(dim, pass.tokens * each)?;
         let (step, token) = match spec.moe {
             None => (rates.layer_s, rates.prompt_token_layer_s),
             Some(_) => (rates.expert_layer_s, rates.expert_prompt_token_layer_s),

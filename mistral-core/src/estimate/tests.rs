@@ -244,9 +244,11 @@ fn a_measured_machine_stands_for_its_table_row() {
     let level = |read, operations| RatesOf {
         read: vec![(1.0, read)],
         operations: vec![(1.0, operations)],
+        ..RatesOf::default()
     };
     let measured = table.clone().with_rates(LocalRates {
         blocks: level(20e9, 1e12),
+        bytes: level(15e9, 8e11),
         floats: level(10e9, 5e11),
         layer_s: 1e-4,
         prompt_token_layer_s: 1e-6,
@@ -270,6 +272,8 @@ fn a_measured_machine_stands_for_its_table_row() {
     assert!((1.35..1.5).contains(&prompt), "{prompt}");
     let (floats, ..) = step(&measured, Precision::Bf16, EngineClass::Local);
     assert!((1.38..1.47).contains(&floats), "{floats}");
+    let (bytes, ..) = step(&measured, Precision::Q8_0, EngineClass::Local);
+    assert!((0.48..0.53).contains(&bytes), "{bytes}");
     let (_, _, from_table) = step(table, Precision::Q4KM, EngineClass::Local);
     assert!(spread < from_table);
     // What a serving engine does there was not measured.
