@@ -19,6 +19,7 @@
 
 pub mod capability;
 pub mod catalog;
+pub mod dataset;
 pub mod error;
 pub mod estimate;
 pub mod files;

@@ -23,6 +23,7 @@ mod candidate;
 mod changes;
 mod check;
 mod context;
+mod data;
 mod demand;
 mod error;
 pub mod learn;
@@ -44,6 +45,7 @@ pub use answer::{answer, considered, explain, failed, feasible, recommend, recom
 pub use candidate::Candidate;
 pub use changes::with;
 pub use context::Context;
+pub use data::fill_from_data;
 pub use demand::Demand;
 pub use error::RecommendError;
 pub use page::{page, text};

@@ -13,6 +13,7 @@ mod bpe;
 mod bytes_map;
 mod cache;
 mod classes;
+mod count;
 mod error;
 mod export;
 mod gguf;
