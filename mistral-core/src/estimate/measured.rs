@@ -321,6 +321,7 @@ fn value(row: &MeasuredRow, setup: &Setup<'_>) -> Option<f64> {
         "output_tok_s_per_gpu" => 1.0 / f64::from(row.n_devices.max(1)),
         _ => 1.0,
     };
+    let is_total = row.metric.starts_with("output_tok_s");
     let total = match row.mode.as_str() {
         "offline_max_load_inflight_batching" | "mlperf_server" | "mlperf_offline" => {
             if row.isl.is_none() {
@@ -338,12 +339,21 @@ fn value(row: &MeasuredRow, setup: &Setup<'_>) -> Option<f64> {
             };
             replicas * together(setup, work, row.batch?)
         }
-        "closed_loop_c32" => return closed_loop(row, setup, work, 32.0),
-        _ => return lone(row, setup, work),
+        mode => match (clients(mode), row.batch) {
+            (Some(clients), _) => return closed_loop(row, setup, work, clients),
+            (None, Some(batch)) if is_total && batch > 1.0 => {
+                replicas * together(setup, work, batch)
+            }
+            _ => return lone(row, setup, work),
+        },
     };
-    row.metric
-        .starts_with("output_tok_s")
-        .then_some(total * per_device)
+    is_total.then_some(total * per_device)
+}
+
+/// Clients of a mode that is called after their number.
+fn clients(mode: &str) -> Option<f64> {
+    let number = mode.strip_prefix("closed_loop_c")?;
+    number.parse::<u32>().ok().filter(|n| *n > 0).map(f64::from)
 }
 
 /// Requests that start together and end together.
@@ -376,6 +386,8 @@ fn lone(row: &MeasuredRow, setup: &Setup<'_>, work: Workload) -> Option<f64> {
         "mean_tpot_ms" => Some(1e3 * setup.step_s(1.0, context)),
         "decode_tok_s" => Some(1.0 / setup.step_s(1.0, context)),
         "prefill_tok_s" => Some(work.prompt_tokens / (setup.ttft_ms(work, 1.0) / 1e3)),
+        // One request after the other.
+        metric if metric.starts_with("output_tok_s") => Some(together(setup, work, 1.0)),
         _ => None,
     }
 }

@@ -280,3 +280,48 @@ fn a_measured_machine_stands_for_its_table_row() {
     let [a, b] = [&measured, table].map(|d| step(d, Precision::Bf16, EngineClass::Serving));
     assert_eq!((a.0, a.1), (b.0, b.1));
 }
+
+#[test]
+fn modes_are_told_by_their_parts() {
+    let row = |mode: &str, batch, metric: &str| MeasuredRow {
+        id: "row".to_owned(),
+        model: "mistral-7b-v0.3".to_owned(),
+        device: "H100".to_owned(),
+        n_devices: 1,
+        tp: Some(1),
+        engine: "vLLM".to_owned(),
+        weights: "bf16".to_owned(),
+        kv: None,
+        isl: Some(500.0),
+        osl: Some(200.0),
+        mode: mode.to_owned(),
+        batch,
+        metric: metric.to_owned(),
+        value: 1.0,
+    };
+    let file = MeasuredFile {
+        rows: Vec::new(),
+        models: std::collections::BTreeMap::new(),
+    };
+    let at = |mode, batch, metric| {
+        let found = file.predict(&row(mode, batch, metric), Coefficients::embedded());
+        found.map(|i| i.value)
+    };
+    let total = "output_tok_s_total";
+    let few = at("closed_loop_c4", None, total).expect("clients are told");
+    let many = at("closed_loop_c64", None, total).expect("clients are told");
+    assert!(many > 3.0 * few, "{few} {many}");
+    let eight = at("a tool of its own", Some(8.0), total).expect("a batch is told");
+    let one = at("a tool of its own", None, total).expect("one request");
+    assert!(eight > 4.0 * one, "{one} {eight}");
+    for (mode, metric) in [
+        ("closed_loop_c0", "decode_watts"),
+        ("single_stream", "loss"),
+    ] {
+        let found = at(mode, None, metric);
+        assert!(
+            matches!(found, Err(measured::Unpredictable::Metric { .. })),
+            "{found:?}"
+        );
+    }
+}
