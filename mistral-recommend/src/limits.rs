@@ -95,8 +95,13 @@ fn too_long(model: &CatalogModel, demand: &Demand) -> Option<Violation> {
     })
 }
 
-/// Limits on memory, time, load and money.
-pub(crate) fn of_candidate(c: &Candidate, need: &Need, demand: &Demand) -> Vec<Violation> {
+/// Limits on memory, time, load and money; `device_gb` is what each of its devices has.
+pub(crate) fn of_candidate(
+    c: &Candidate,
+    device_gb: f64,
+    need: &Need,
+    demand: &Demand,
+) -> Vec<Violation> {
     let value = |i: Option<Interval>| i.map(|i| i.value);
     let (p, l, budget) = (&c.predicted, &need.latency, &need.budget);
     let answer = value(p.ttft_ms)
@@ -111,7 +116,7 @@ pub(crate) fn of_candidate(c: &Candidate, need: &Need, demand: &Demand) -> Vec<V
     let load = demand.load_is_said.then_some(mean);
     let memory = c.memory.as_ref().filter(|m| m.per_device > c.usable_bytes);
     [
-        memory.map(|m| too_big(m.per_device, c.usable_bytes)),
+        memory.map(|m| too_big(m.per_device, c.usable_bytes, device_gb)),
         at_most("latency.ttft_ms", l.ttft_ms, value(p.ttft_ms)),
         at_most("latency.tpot_ms", l.tpot_ms, value(p.tpot_ms)),
         at_most("latency.answer_ms", l.answer_ms, answer),
@@ -126,13 +131,15 @@ pub(crate) fn of_candidate(c: &Candidate, need: &Need, demand: &Demand) -> Vec<V
     .collect()
 }
 
-/// What a model breaks that needs `needed` bytes on a device with `usable` ones.
-pub(crate) fn too_big(needed: f64, usable: f64) -> Violation {
+/// What a model breaks that needs `needed` bytes on a device of `device_gb` with `usable` ones: the
+/// limit is the device's memory, of which an engine takes the same share of a larger one.
+pub(crate) fn too_big(needed: f64, usable: f64, device_gb: f64) -> Violation {
+    let excess = needed / usable.max(1.0);
     Violation {
         constraint: "hardware.memory_gb",
-        from: Some(round(usable / 1e9).into()),
-        to: Some(round(needed / 1e9).into()),
-        excess: needed / usable.max(1.0),
+        from: Some(round(device_gb).into()),
+        to: Some(((device_gb * excess * 10.0).ceil() / 10.0).into()),
+        excess,
     }
 }
 

@@ -128,7 +128,7 @@ fn words(v: &Violation, model: &CatalogModel, how: &str) -> String {
         "hosting" => "only Mistral's API runs it: its weights are not published".to_owned(),
         "context_tokens" => format!("its context ends at {needs} tokens, {limit} are needed"),
         "hardware.memory_gb" => {
-            format!("{how} needs {needs} GB on each device, {limit} GB are usable")
+            format!("{how} does not fit: a device would need {needs} GB, it has {limit}")
         }
         "latency.ttft_ms" => format!("{how} takes {needs} ms to the first token, {limit} allowed"),
         "latency.tpot_ms" => format!("{how} takes {needs} ms a token, {limit} allowed"),
@@ -153,7 +153,7 @@ pub(crate) fn dominated(c: &Candidate, by: &Candidate) -> Lost {
         .fact("by", by.model.as_str())
         .fact("by_how", how(by));
     let words = format!(
-        "{by_words} is at least as good in quality, speed, cost, licence and support as it is in {}",
+        "{by_words} is at least as good in quality, speed, cost, licence and support; it was taken in {}",
         how(c)
     );
     lost(&c.model, vec![(reason, words)])

@@ -47,7 +47,18 @@ pub(crate) fn reasons(
         list.extend(kept(rule, value, most, unit).map(|r| r.source(estimate_source)));
     }
     if c.hosting == Hosting::Api {
-        list.push(Reason::new("latency_not_predicted").source("no measurements of the API"));
+        let mut reason = Reason::new("latency_not_predicted").source("no measurements of the API");
+        let l = &need.latency;
+        if l.ttft_ms
+            .or(l.tpot_ms)
+            .or(l.answer_ms)
+            .or(l.tokens_per_s)
+            .is_some()
+        {
+            // The limit isn't known to hold.
+            reason = reason.fact("limited", true);
+        }
+        list.push(reason);
     }
     list.push(c.quality.reason.clone());
     list.push(cost(c, model, machines, demand));

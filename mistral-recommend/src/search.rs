@@ -137,7 +137,7 @@ impl Search<'_> {
             return put(found, Reason::new("price"));
         };
         let mut broken = limits::of_model(model, Hosting::Api, need, demand);
-        broken.extend(limits::of_candidate(&c, need, demand));
+        broken.extend(limits::of_candidate(&c, 0.0, need, demand));
         found.file(c, None, broken);
     }
 
@@ -201,7 +201,11 @@ impl Search<'_> {
         let fits = fit.need.per_device <= fit.usable;
         if !fits && (effort == Effort::IfItFits || !group.named) {
             let mut broken = own.broken.clone();
-            broken.push(limits::too_big(fit.need.per_device, fit.usable));
+            broken.push(limits::too_big(
+                fit.need.per_device,
+                fit.usable,
+                group.device.memory_gb,
+            ));
             let device = &group.device.name;
             let how = || format!("{} on {} x {device}", config.precision, config.count);
             found.miss(&own.model.id, broken, group.named, how);
@@ -211,7 +215,12 @@ impl Search<'_> {
         let c = candidate::own(own.model, &setup, config, group, demand, fit, grade)
             .corrected(self.context, demand);
         let mut broken = own.broken.clone();
-        broken.extend(limits::of_candidate(&c, need, demand));
+        broken.extend(limits::of_candidate(
+            &c,
+            group.device.memory_gb,
+            need,
+            demand,
+        ));
         let enough = fits && broken.iter().all(|v| v.constraint.starts_with("budget"));
         found.file(c, Some(index), broken);
         enough

@@ -51,7 +51,7 @@ impl LogAxis {
     /// 1, 2 and 5 of each power of ten; on a long axis powers alone.
     pub(super) fn ticks(&self) -> Vec<Tick> {
         let decades = (self.most - self.least) / std::f64::consts::LN_10;
-        let steps: &[f64] = if decades <= 2.5 {
+        let steps: &[f64] = if decades <= 3.2 {
             &[1.0, 2.0, 5.0]
         } else {
             &[1.0]

@@ -325,6 +325,25 @@ const WHOLE: &[&str] = &[
     "totale",
     "total",
 ];
+/// Words that make a time the one until an answer begins, whatever else is said of it.
+const BEGIN: &[&str] = &[
+    "start",
+    "starts",
+    "starting",
+    "begin",
+    "begins",
+    "beginning",
+    "appear",
+    "appears",
+    "commence",
+    "commencent",
+    "commencer",
+    "debut",
+    "debute",
+    "debutent",
+    "demarre",
+    "demarrer",
+];
 /// Words that make a time a limit on the wait.
 const WAIT: &[&str] = &[
     "latency",
@@ -377,6 +396,8 @@ fn time(amount: &Amount, around: &Around<'_>, need: &mut Need) -> bool {
         &mut latency.ttft_ms
     } else if around.has(&["tpot", "itl"]) || token && each {
         &mut latency.tpot_ms
+    } else if around.has(BEGIN) {
+        &mut latency.ttft_ms
     } else if around.has(WHOLE) {
         &mut latency.answer_ms
     } else if around.has(WAIT) {

@@ -53,6 +53,13 @@ impl Words {
     pub(super) fn of(pieces: &[Piece]) -> Self {
         let mut text = String::from(" ");
         for (i, p) in pieces.iter().enumerate() {
+            // `vision-free` is `no vision`.
+            let free = |p: &Piece| p.is(&["free"]);
+            if pieces.get(i + 1).is_some_and(|next| next.is(&["-"]))
+                && pieces.get(i + 2).is_some_and(free)
+            {
+                text.push_str("no ");
+            }
             let named = matches!(p.kind, Kind::Device(_) | Kind::Model(_));
             if named || is_person(pieces, i) {
                 text.push('|');
