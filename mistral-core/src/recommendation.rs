@@ -169,6 +169,10 @@ pub struct Predicted {
     pub usd_per_month: Option<Interval>,
     /// Money a million tokens, prompts and answers together, at the stated load.
     pub usd_per_mtok: Option<Interval>,
+    /// Energy of a generated token while the machines are busy, in joules: their power at full load
+    /// over their rate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub joules_per_token: Option<Interval>,
 }
 
 /// A model that was considered and isn't among the choices.

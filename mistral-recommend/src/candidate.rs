@@ -184,12 +184,23 @@ pub(crate) fn own(
             usd_per_mtok: usd_per_month
                 .filter(|_| mtok > 0.0)
                 .map(|m| Interval::exact(m / mtok)),
+            joules_per_token: joules(machines, config.count, times(forecast.tokens_per_s, copies)),
         },
         memory: Some(memory),
         usable_bytes: fit.usable,
         quality,
         concurrency: demand.concurrency,
     }
+}
+
+/// Energy of a generated token at full power; `None` where the power isn't known.
+fn joules(machines: &Machines, count: u32, tokens_per_s: Interval) -> Option<Interval> {
+    let watts = machines.device.power_w? * f64::from(count);
+    (tokens_per_s.lo > 0.0).then(|| Interval {
+        value: watts / tokens_per_s.value,
+        lo: watts / tokens_per_s.hi,
+        hi: watts / tokens_per_s.lo,
+    })
 }
 
 /// Dollars a month for machines that run all the time: rent, or the energy of full load.

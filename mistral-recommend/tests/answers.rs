@@ -257,3 +257,35 @@ fn an_error_is_an_object_too() {
         assert!(json.get(field).is_some(), "{field}");
     }
 }
+
+#[test]
+fn energy_is_power_over_rate() {
+    let context = Context::embedded("2026-11-23");
+    let answer = recommend_text("a support bot on two L4 cards", &context).expect("sound");
+    let own = answer
+        .choices
+        .iter()
+        .find(|c| c.device.as_deref() == Some("L4"));
+    let own = own.expect("it runs there");
+    let watts = context
+        .device("L4")
+        .and_then(|d| d.power_w)
+        .expect("listed")
+        * f64::from(own.count);
+    let rate = own.predicted.tokens_per_s.expect("predicted");
+    let joules = own.predicted.joules_per_token.expect("the power is known");
+    assert!(
+        (joules.value * rate.value / watts - 1.0).abs() < 1e-9,
+        "{joules:?}"
+    );
+    assert!(
+        joules.lo < joules.value && joules.value < joules.hi,
+        "{joules:?}"
+    );
+    assert!(
+        answer
+            .choices
+            .iter()
+            .all(|c| c.device.is_some() || c.predicted.joules_per_token.is_none())
+    );
+}
