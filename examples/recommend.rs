@@ -2,7 +2,7 @@
 //!
 //! NEED is a text in English or French, or a file whose name ends in `.json`. NAME is a device of
 //! the hardware table, with a number before it if there are several (`2xL4`); `detect` takes this
-//! machine. FILE gets the same as a page to open in a browser.
+//! machine; its processor is measured for some seconds. FILE gets the same as a page to open in a browser.
 
 use std::error::Error;
 use std::path::Path;
@@ -12,6 +12,7 @@ use mistral_core::hardware::Hardware;
 use mistral_core::need::{HardwareNeed, Need, Ownership};
 use mistral_core::recommendation::Recommendation;
 use mistral_examples::{Options, Outcome, UsageError, print_line, recommendation, run, today};
+use mistral_infer::probe;
 use mistral_recommend::{
     Context, RecommendError, answer, explain, failed, page, understand, understand_json,
 };
@@ -125,9 +126,23 @@ fn detected(context: &mut Context<'_>) -> Vec<HardwareNeed> {
     }
     if found.is_empty() {
         let name = context.add_machine(&machine);
+        measure(&name, context);
         found.push(owned(&name, 1, Some(machine.memory_bytes as f64 / 1e9)));
     }
     found
+}
+
+/// Replaces what the table says of this machine's processor by what it does.
+fn measure(name: &str, context: &mut Context<'_>) {
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    match probe(threads, &mut |part| eprintln!("measuring {part}")) {
+        Ok(rates) => {
+            for device in context.extra_devices.iter_mut().filter(|d| d.name == name) {
+                *device = device.clone().with_rates(rates.clone());
+            }
+        }
+        Err(e) => eprintln!("not measured, the table stands: {e}"),
+    }
 }
 
 fn owned(device: &str, count: u32, memory_gb: Option<f64>) -> HardwareNeed {

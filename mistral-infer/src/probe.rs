@@ -32,12 +32,17 @@ const SHORT: usize = 32;
 /// Steps that are timed.
 const STEPS: usize = 16;
 
-/// Seconds of a prompt and of a step.
+/// Seconds of prompts of each length asked for, and of a step.
 struct Times {
-    prompt: f64,
-    /// Of a short prompt.
-    short: f64,
+    prompts: Vec<f64>,
     step: f64,
+}
+
+impl Times {
+    /// Of the first length.
+    fn prompt(&self) -> f64 {
+        self.prompts.first().copied().unwrap_or(f64::NAN)
+    }
 }
 
 /// What a line through two small models says: they differ in their inner width alone.
@@ -67,7 +72,7 @@ pub fn probe(threads: usize, progress: &mut dyn FnMut(&str)) -> Result<LocalRate
         num_experts: 8,
         ..small(128, 64)
     };
-    let times = run(made, Format::Bf16, threads)?;
+    let times = run(made, Format::Bf16, threads, &[PROMPT])?;
     let spec = made.spec()?;
     let layers = made.n_layers as f64;
     let read = sizing::decode_read_bytes(&spec, Precision::Bf16, 1.0) / step.rate;
@@ -81,7 +86,7 @@ pub fn probe(threads: usize, progress: &mut dyn FnMut(&str)) -> Result<LocalRate
         layer_s: step.layer,
         expert_layer_s: (times.step - read).max(0.0) / layers,
         prompt_token_layer_s: prompt.layer / PROMPT as f64,
-        expert_prompt_token_layer_s: (times.prompt - multiplied).max(0.0)
+        expert_prompt_token_layer_s: (times.prompt() - multiplied).max(0.0)
             / (layers * PROMPT as f64),
     })
 }
@@ -105,7 +110,10 @@ fn rates(
     wide_layers: usize,
 ) -> Result<(RatesOf, Line, Line), InferError> {
     let [thin, thick] = [small(least_dim, 256), small(least_dim, 2048)];
-    let (thin_times, thick_times) = (run(thin, format, threads)?, run(thick, format, threads)?);
+    let [thin_times, thick_times] = [
+        run(thin, format, threads, &[PROMPT])?,
+        run(thick, format, threads, &[PROMPT])?,
+    ];
     let (thin_spec, thick_spec) = (thin.spec()?, thick.spec()?);
     let bytes =
         |spec: &ModelSpec| sizing::parameters(spec).total as f64 * format.bits_per_weight() / 8.0;
@@ -117,8 +125,8 @@ fn rates(
         layers,
     );
     let prompt = line(
-        (operations(&thin_spec), thin_times.prompt),
-        (operations(&thick_spec), thick_times.prompt),
+        (operations(&thin_spec), thin_times.prompt()),
+        (operations(&thick_spec), thick_times.prompt()),
         layers,
     );
     let mut found = RatesOf {
@@ -148,20 +156,26 @@ fn rates(
         n_layers: (wide_bytes / bytes(&middle.spec()?) * middle.n_layers as f64) as usize,
         ..middle
     };
-    for made in [middle, long, wide] {
-        let (spec, times) = (made.spec()?, run(made, format, threads)?);
+    for (made, prompts) in [
+        (middle, &[PROMPT][..]),
+        (long, &[]),
+        (wide, &[PROMPT, SHORT]),
+    ] {
+        let (spec, times) = (made.spec()?, run(made, format, threads, prompts)?);
         let rate = bytes(&spec) / net(made, times.step, step);
         if made.dim == wide.dim {
             found.wide = (made.dim as f64, rate);
         } else {
             found.read.push((bytes(&spec), rate));
         }
-        if made.n_layers != long.n_layers {
-            let rate = operations(&spec) / net(made, times.prompt, prompt);
+        if !prompts.is_empty() {
+            let rate = operations(&spec) / net(made, times.prompt(), prompt);
             found.operations.push((made.dim as f64, rate));
         }
-        let share = SHORT as f64 / PROMPT as f64;
-        found.half_tokens = half_tokens(times.prompt * share / times.short);
+        if let [long, short] = times.prompts[..] {
+            let share = SHORT as f64 / PROMPT as f64;
+            found.half_tokens = half_tokens(long * share / short);
+        }
     }
     found.narrow_dim = middle.dim as f64;
     Ok((found, step, prompt))
@@ -210,38 +224,47 @@ impl Made {
     }
 }
 
-fn run(made: Made, format: Format, threads: usize) -> Result<Times, InferError> {
+fn run(made: Made, format: Format, threads: usize, prompts: &[usize]) -> Result<Times, InferError> {
     let spec = made.spec()?;
     let checkpoint = Checkpoint::made_up(&spec, format)?;
     let model = Model::from_parts(spec, &checkpoint, None, threads)?;
     drop(checkpoint);
-    let options = MeasureOptions {
-        prompt: PROMPT,
-        generate: STEPS,
-        repeat: 3,
-        ..MeasureOptions::default()
+    let mut times = Times {
+        prompts: Vec::new(),
+        step: f64::NAN,
     };
-    let nowhere = Provenance {
+    // A step follows some prompt: without one that is timed, the shortest.
+    for (i, &prompt) in prompts
+        .iter()
+        .chain(prompts.is_empty().then_some(&1))
+        .enumerate()
+    {
+        let options = MeasureOptions {
+            prompt,
+            generate: if i == 0 { STEPS } else { 0 },
+            repeat: 3,
+            ..MeasureOptions::default()
+        };
+        let report = measure(&model, &options, &nowhere(), &mut |_| {})?;
+        if let Some(rate) = report.prefill_tokens_per_s {
+            times.prompts.push(prompt as f64 / rate);
+        }
+        if let Some(rate) = report.decode_tokens_per_s {
+            times.step = 1.0 / rate;
+        }
+    }
+    Ok(times)
+}
+
+fn nowhere() -> Provenance {
+    Provenance {
         command: String::new(),
         date: String::new(),
         device: String::new(),
         model: String::new(),
         load_ms: None,
         peak_rss_bytes: || None,
-    };
-    let report = measure(&model, &options, &nowhere, &mut |_| {})?;
-    let short = MeasureOptions {
-        prompt: SHORT,
-        generate: 0,
-        ..options
-    };
-    let short = measure(&model, &short, &nowhere, &mut |_| {})?;
-    let seconds = |rate: Option<f64>, n: usize| n as f64 / rate.unwrap_or(f64::NAN);
-    Ok(Times {
-        prompt: seconds(report.prefill_tokens_per_s, PROMPT),
-        short: seconds(short.prefill_tokens_per_s, SHORT),
-        step: seconds(report.decode_tokens_per_s, 1),
-    })
+    }
 }
 
 #[cfg(test)]
@@ -284,9 +307,11 @@ mod tests {
                 n_heads: 4,
                 num_experts: experts,
             };
-            let times = run(made, format, 1).expect("it runs");
-            let all = [times.prompt, times.short, times.step];
+            let times = run(made, format, 1, &[16, 4]).expect("it runs");
+            let all = [times.prompt(), times.prompts[1], times.step];
             assert!(all.iter().all(|t| *t > 0.0), "{format:?} {all:?}");
+            let step = run(made, format, 1, &[]).expect("it runs").step;
+            assert!(step > 0.0, "{format:?}");
         }
     }
 }
