@@ -62,7 +62,7 @@ fn compare(
         kv: KvPrecision::Auto,
         device,
         count: 1,
-        engine: EngineClass::Local,
+        engine: EngineClass::Native,
         coefficients: Coefficients::embedded(),
     };
     eprintln!("{path}: {}", setup.precision);

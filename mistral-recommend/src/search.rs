@@ -189,7 +189,7 @@ impl Search<'_> {
         found: &mut Found,
     ) -> bool {
         let (need, demand, group) = (self.need, self.demand, &self.machines[index]);
-        let local = EngineClass::from(config.runtime) == EngineClass::Local;
+        let local = EngineClass::from(config.runtime).is_local();
         let shape = if local && !retrieve::encodes(need) {
             &own.text_only
         } else {

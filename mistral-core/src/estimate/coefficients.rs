@@ -16,17 +16,26 @@ const MEASURED_SPREAD: f64 = 1.15;
 pub enum EngineClass {
     /// Many sequences at once, scheduled continuously: vLLM, SGLang, TensorRT-LLM.
     Serving,
-    /// A few sequences, quantised weights: llama.cpp and what stands on it, MLX, our own runtime.
+    /// A few sequences, quantised weights: llama.cpp and what stands on it, MLX.
     Local,
+    /// The same by our own runtime, for which a machine can be measured.
+    Native,
+}
+
+impl EngineClass {
+    /// Whether it serves a few sequences.
+    #[must_use]
+    pub fn is_local(self) -> bool {
+        self != Self::Serving
+    }
 }
 
 impl From<Runtime> for EngineClass {
     fn from(runtime: Runtime) -> Self {
         match runtime {
             Runtime::Vllm | Runtime::Sglang | Runtime::TensorrtLlm => Self::Serving,
-            Runtime::MistralInfer | Runtime::LlamaServer | Runtime::Ollama | Runtime::Mlx => {
-                Self::Local
-            }
+            Runtime::MistralInfer => Self::Native,
+            Runtime::LlamaServer | Runtime::Ollama | Runtime::Mlx => Self::Local,
         }
     }
 }
@@ -141,14 +150,14 @@ impl Coefficients {
 
     /// How far a rate is off; see [`Spread`].
     pub(super) fn rate_spread(&self, device: &Device, class: EngineClass) -> f64 {
-        if class == EngineClass::Local && device.rates.is_some() {
+        if class == EngineClass::Native && device.rates.is_some() {
             return MEASURED_SPREAD;
         }
         let seen = match class {
             EngineClass::Serving if device.kind == DeviceKind::Cpu => self.spread.local,
             EngineClass::Serving if is_young(device) => self.spread.serving_other,
             EngineClass::Serving => self.spread.serving,
-            EngineClass::Local => self.spread.local,
+            EngineClass::Local | EngineClass::Native => self.spread.local,
         };
         let unseen = device.unverified || matches!(device.kind, DeviceKind::Edge | DeviceKind::Npu);
         if unseen {

@@ -40,7 +40,7 @@ pub fn memory_need(setup: &Setup<'_>, context: f64, concurrency: f64) -> MemoryN
     let kv = one_copy * n / shards;
     let overhead_each = match setup.engine {
         EngineClass::Serving => 2.3 * f64::from(1u32 << 30),
-        EngineClass::Local => {
+        EngineClass::Local | EngineClass::Native => {
             sizing::activation_bytes(spec, 512, sequences as usize, 4) / n + 0.3e9
         }
     };
@@ -63,7 +63,7 @@ pub fn usable_bytes(device: &Device, engine: EngineClass) -> f64 {
         (DeviceKind::Unified, _) => 0.75,
         (DeviceKind::Cpu | DeviceKind::Edge, _) => 0.85,
         (_, EngineClass::Serving) => 0.90,
-        (_, EngineClass::Local) => 0.95,
+        (_, EngineClass::Local | EngineClass::Native) => 0.95,
     };
     device.memory_gb * 1e9 * share
 }

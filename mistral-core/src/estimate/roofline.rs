@@ -13,6 +13,12 @@ use crate::sizing;
 /// 50 GB/s (llmfit's constant), times the share that processors reach in the measurements.
 const HOST_BYTES_PER_S: f64 = 50e9 * 0.56;
 
+/// What llama.cpp reads and multiplies of what our runtime does on the same machine, from
+/// `benches/record` of 2026-11-23, a processor with AMX: it decoded at 0.77 (7B, one thread) to 1.0
+/// (its 4-layer slice, two) of our rate, and took prompts at 0.29.
+const LOCAL_READ: f64 = 0.85;
+const LOCAL_OPERATIONS: f64 = 0.29;
+
 /// What the roofline reads of a model: its dimensions, and a factor when only its size is known
 /// and a model of other size lends them.
 #[derive(Debug, Clone, PartialEq)]
@@ -186,9 +192,11 @@ impl Setup<'_> {
 
     /// The time of a pass where this machine was measured; `None` elsewhere.
     fn measured_seconds(&self, pass: &Pass) -> Option<f64> {
-        let rates = match (self.engine, &self.device.rates) {
-            (EngineClass::Local, Some(rates)) => rates,
-            _ => return None,
+        let rates = self.device.rates.as_ref()?;
+        let (reads, multiplies) = match self.engine {
+            EngineClass::Serving => return None,
+            EngineClass::Local => (LOCAL_READ, LOCAL_OPERATIONS),
+            EngineClass::Native => (1.0, 1.0),
         };
         let spec = &self.shape.spec;
         let base = self.precision.base();
@@ -209,7 +217,7 @@ impl Setup<'_> {
         };
         let prompt = (pass.tokens - pass.sequences).max(0.0);
         let layer = if pass.sequences > 0.0 { step } else { 0.0 } + prompt * token;
-        let weights = (pass.read_bytes / read).max(pass.flops / operations);
+        let weights = (pass.read_bytes / read / reads).max(pass.flops / operations / multiplies);
         Some(weights + layer * spec.n_layers as f64)
     }
 
@@ -228,7 +236,7 @@ impl Setup<'_> {
         // single stream waits for whichever is longer.
         let both = match self.engine {
             EngineClass::Serving => memory + compute,
-            EngineClass::Local => memory.max(compute),
+            EngineClass::Local | EngineClass::Native => memory.max(compute),
         };
         let layers = shares.layer_s * self.shape.spec.n_layers as f64;
         both + layers + self.exchange_s(pass.tokens) + shares.sequence_s * pass.sequences
@@ -399,7 +407,7 @@ impl Setup<'_> {
             / f64::from(self.shape.kv_shards(self.count));
         let most = match self.engine {
             EngineClass::Serving => self.coefficients.serving.max_sequences,
-            EngineClass::Local => 64.0,
+            EngineClass::Local | EngineClass::Native => 64.0,
         };
         (free / each.max(1.0)).floor().clamp(1.0, most)
     }

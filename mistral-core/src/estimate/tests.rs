@@ -266,16 +266,19 @@ fn a_measured_machine_stands_for_its_table_row() {
             setup.rate_spread(),
         )
     };
-    let (blocks, prompt, spread) = step(&measured, Precision::Q4KM, EngineClass::Local);
+    let (blocks, prompt, spread) = step(&measured, Precision::Q4KM, EngineClass::Native);
     // 4.2 GB at 20 GB/s and 32 layers; 1.4 TFLOP and 3200 layers' tokens.
     assert!((0.20..0.23).contains(&blocks), "{blocks}");
     assert!((1.35..1.5).contains(&prompt), "{prompt}");
-    let (floats, ..) = step(&measured, Precision::Bf16, EngineClass::Local);
+    let (floats, ..) = step(&measured, Precision::Bf16, EngineClass::Native);
     assert!((1.38..1.47).contains(&floats), "{floats}");
-    let (bytes, ..) = step(&measured, Precision::Q8_0, EngineClass::Local);
+    let (bytes, ..) = step(&measured, Precision::Q8_0, EngineClass::Native);
     assert!((0.48..0.53).contains(&bytes), "{bytes}");
-    let (_, _, from_table) = step(table, Precision::Q4KM, EngineClass::Local);
+    let (_, _, from_table) = step(table, Precision::Q4KM, EngineClass::Native);
     assert!(spread < from_table);
+    // Others do a share of it.
+    let (others, ..) = step(&measured, Precision::Q4KM, EngineClass::Local);
+    assert!((1.1..1.2).contains(&(others / blocks)), "{others}");
     // What a serving engine does there was not measured.
     let [a, b] = [&measured, table].map(|d| step(d, Precision::Bf16, EngineClass::Serving));
     assert_eq!((a.0, a.1), (b.0, b.1));

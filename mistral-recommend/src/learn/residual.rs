@@ -56,7 +56,7 @@ pub fn residual(report: &RunReport, context: &Context<'_>) -> Result<Residual, R
     let device = context.need_device("report.machine.device", &report.machine.device)?;
     let mut shape = Shape::of(context.catalog, model)
         .ok_or_else(|| lacks("model", "a model with known dimensions"))?;
-    let local = EngineClass::from(runtime) == EngineClass::Local;
+    let local = EngineClass::from(runtime).is_local();
     if local {
         // Local engines keep the encoder in a file of its own, which text alone doesn't load.
         shape.encoder_parameters = 0;

@@ -145,7 +145,7 @@ impl Known<'_> {
                 need.task,
                 Some(Task::Vision | Task::Ocr | Task::Transcribe | Task::Speech)
             );
-        if engine == EngineClass::Local && !sees {
+        if engine.is_local() && !sees {
             shape.encoder_parameters = 0;
         }
         let setup = Setup {
