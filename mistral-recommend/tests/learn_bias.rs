@@ -312,6 +312,7 @@ fn a_correction_reaches_the_answer_and_its_limits() {
     assert!((1.8..2.2).contains(&ratio(&|p| p.ttft_ms)));
     assert!((1.8..2.2).contains(&ratio(&|p| p.tpot_ms)));
     assert!((0.45..0.56).contains(&ratio(&|p| p.tokens_per_s)));
+    assert!((1.8..2.2).contains(&ratio(&|p| p.joules_per_token)));
     let reason = after.reasons.iter().find(|r| r.rule == "learned.bias");
     let facts = &reason.expect("named").facts;
     assert_eq!(facts["reports"], 8u32.into());

@@ -207,9 +207,9 @@ impl Hidden {
 
     fn utility(&self, o: &Option8, priorities: &[Priority]) -> f64 {
         let (mut sum, mut weights) = (0.0, 0.0);
-        for i in 0..N {
+        for (i, part) in PARTS.iter().enumerate() {
             let emphasis = if emphasised(i, priorities) { 2.0 } else { 1.0 };
-            let own_only = matches!(PARTS[i], "headroom" | "provenance");
+            let own_only = matches!(*part, "headroom" | "provenance");
             if o.parts[i].is_none() && own_only {
                 continue;
             }
@@ -317,8 +317,8 @@ fn after_twenty_choices_regret_is_a_third() {
     let cases = cases(60, &mut Random(1));
     let options: usize = cases.iter().map(|c| c.options.len()).sum();
     println!("{} needs, {options} feasible candidates", cases.len());
-    let populations: [(&str, fn(&mut Random) -> Hidden); 2] =
-        [("anyone", Hidden::anyone), ("usual", Hidden::usual)];
+    type Draw = fn(&mut Random) -> Hidden;
+    let populations: [(&str, Draw); 2] = [("anyone", Hidden::anyone), ("usual", Hidden::usual)];
     for (name, hidden) in populations {
         let of = |order| regrets(&cases, 200, hidden, order, 77);
         let fixed = of(Order::Fixed);
@@ -390,7 +390,8 @@ fn other(row: &Logged) -> Vec<f64> {
 
 #[test]
 fn estimates_from_logs_are_unbiased() {
-    let models: [(&str, fn(&Logged, usize) -> f64); 3] = [
+    type Model = fn(&Logged, usize) -> f64;
+    let models: [(&str, Model); 3] = [
         ("none", |_, _| 0.0),
         ("good", |row, i| worth(&row.candidates[i])),
         ("wrong", |row, i| 3.0 - 5.0 * row.candidates[i][0]),
@@ -513,7 +514,7 @@ fn the_next_answer_follows_choices_and_keeps_limits() {
     );
     // What is feasible is the same, whatever the weights are.
     let all = |c: &Context<'_>| feasible(&before.need, c).expect("a sound need");
-    assert_eq!(all(&plain), all(&context));
+    assert!(all(&plain) == all(&context));
     // The same history, the same bytes; also after a round trip.
     let text = serde_json::to_string(&history).expect("serialises");
     let read = History::from_json(&text).expect("reads");

@@ -195,6 +195,10 @@ impl Corrections {
         output_tokens: f64,
         predicted: &mut Predicted,
     ) {
+        if !self.classes.contains_key(&EngineClass::from(runtime)) {
+            // Nothing was measured: the forecast stays to the last bit.
+            return;
+        }
         let both = self.get(device, runtime);
         let (Some(ttft), Some(tpot)) = (predicted.ttft_ms, predicted.tpot_ms) else {
             return;
@@ -203,7 +207,18 @@ impl Corrections {
         // Answers a second go with the time of an answer.
         let answer = |first: Interval, each: Interval| first.value + output_tokens * each.value;
         let faster = answer(ttft, tpot) / answer(first, each);
-        predicted.tokens_per_s = predicted.tokens_per_s.map(|r| both.tpot.scale(r, faster));
+        if let Some(before) = predicted.tokens_per_s {
+            let rate = both.tpot.scale(before, faster);
+            predicted.tokens_per_s = Some(rate);
+            predicted.joules_per_token = predicted.joules_per_token.map(|joules| {
+                let watts = joules.value * before.value;
+                Interval {
+                    value: watts / rate.value,
+                    lo: watts / rate.hi,
+                    hi: watts / rate.lo,
+                }
+            });
+        }
         (predicted.ttft_ms, predicted.tpot_ms) = (Some(first), Some(each));
     }
 

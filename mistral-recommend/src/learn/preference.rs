@@ -161,10 +161,9 @@ impl Posterior<'_> {
     fn slopes(&self, theta: &[f64; N]) -> ([f64; N], Matrix<N>) {
         let mut gradient: [f64; N] =
             std::array::from_fn(|i| self.precision[i] * (theta[i] - self.centre[i]));
-        let mut curvature = [[0.0; N]; N];
-        for i in 0..N {
-            curvature[i][i] = self.precision[i];
-        }
+        let mut curvature: Matrix<N> = std::array::from_fn(|i| {
+            std::array::from_fn(|j| if i == j { self.precision[i] } else { 0.0 })
+        });
         for o in self.observations {
             let chances = chances(theta, &o.shown);
             let mut mean = [0.0; N];
@@ -199,9 +198,8 @@ impl Posterior<'_> {
             let mut down = gradient.map(|g| -g);
             for i in (0..N).filter(|i| held[*i]) {
                 down[i] = 0.0;
-                for j in 0..N {
-                    (curvature[i][j], curvature[j][i]) = (0.0, 0.0);
-                }
+                curvature[i] = [0.0; N];
+                curvature.iter_mut().for_each(|row| row[i] = 0.0);
                 curvature[i][i] = 1.0;
             }
             let Some(l) = cholesky(&curvature) else {
