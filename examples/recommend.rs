@@ -1,13 +1,16 @@
-//! From a need to ranked choices: `recommend NEED [--hardware NAME|detect] [--json] [--html FILE]`.
+//! From a need to ranked choices: `recommend NEED [--hardware NAME|detect] [--data PATH] [--json]
+//! [--html FILE]`.
 //!
 //! NEED is a text in English or French, or a file whose name ends in `.json`. NAME is a device of
 //! the hardware table, with a number before it if there are several (`2xL4`); `detect` takes this
-//! machine; its processor is measured for some seconds. FILE gets the same as a page to open in a browser.
+//! machine; its processor is measured for some seconds. PATH is your data, a file or a folder: its lengths
+//! and languages fill what the need leaves open. FILE gets the same as a page to open in a browser.
 
 use std::error::Error;
 use std::path::Path;
 use std::process::ExitCode;
 
+use mistral_core::dataset::{DatasetProfile, profile};
 use mistral_core::hardware::Hardware;
 use mistral_core::need::{HardwareNeed, Need, Ownership};
 use mistral_core::recommendation::Recommendation;
@@ -19,12 +22,12 @@ use mistral_recommend::{
 
 fn main() -> ExitCode {
     let options = Options {
-        valued: &["hardware", "html"],
+        valued: &["hardware", "html", "data"],
         switches: &["json"],
         max_positional: 1,
     };
     run(
-        "NEED [--hardware NAME|detect] [--json] [--html FILE]",
+        "NEED [--hardware NAME|detect] [--data PATH] [--json] [--html FILE]",
         &options,
         |arguments| {
             let need = arguments.required(0, "NEED")?;
@@ -33,7 +36,11 @@ fn main() -> ExitCode {
                 Some(name) => Some(machines(name, &mut context)?),
                 None => None,
             };
-            let result = served(need, machines, &context)?;
+            let data = match arguments.text("data") {
+                Some(path) => Some(profile(Path::new(path), None)?),
+                None => None,
+            };
+            let result = served(need, machines, data.as_ref(), &context)?;
             let html = arguments.text("html");
             if !arguments.switch("json") && html.is_none() {
                 print!("{}", recommendation::render(&result?, 5));
@@ -64,6 +71,7 @@ fn main() -> ExitCode {
 fn served(
     need: &str,
     machines: Option<Vec<HardwareNeed>>,
+    data: Option<&DatasetProfile>,
     context: &Context<'_>,
 ) -> Result<Result<Recommendation, RecommendError>, Box<dyn Error>> {
     let understood = if need.ends_with(".json") {
@@ -75,6 +83,9 @@ fn served(
     Ok(understood.and_then(|mut understood| {
         if let Some(machines) = machines {
             understood.on(machines);
+        }
+        if let Some(data) = data {
+            understood.with_data(data);
         }
         let mut answer = answer(understood, context)?;
         explain(&mut answer, context);
