@@ -175,7 +175,8 @@ pub(super) fn place(
             Ok(false)
         };
     }
-    if WORDS.contains(&unit) {
+    // `5 millions de mots` has its unit one word on.
+    if WORDS.contains(&unit) || matches!(unit, "de" | "of" | "d") && around.follows(WORDS, 1) {
         return words(amount, &around, need, notes).map(|()| true);
     }
     if matches!(unit, "page" | "pages") && pages(amount, &around, need, notes) {
@@ -202,7 +203,20 @@ pub(super) fn place(
         need.load.concurrency = Some(count(amount.value, "load.concurrency")?);
         return Ok(true);
     }
+    if comes_again(unit, &around) && need.load.requests_per_day.is_none() {
+        return requests(amount, &around, need);
+    }
     Ok(false)
+}
+
+/// `letters, 2000 per day`, `100 tweets per second`: whatever comes so often is a request, unless
+/// it is measured rather than counted.
+fn comes_again(unit: &str, around: &Around<'_>) -> bool {
+    const MEASURES: &[&str] = &[
+        "gb", "go", "tb", "to", "mb", "mo", "kb", "ko", "%", "kwh", "w",
+    ];
+    let counted = !MEASURES.contains(&unit) && Period::of(unit).is_none();
+    counted && period_per_month(around).is_some()
 }
 
 fn negative(field: &'static str, amount: &Amount) -> RecommendError {

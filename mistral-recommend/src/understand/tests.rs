@@ -299,6 +299,23 @@ fn load_and_context() {
         read("moderate 5k comments per day").load.requests_per_day,
         5000.0
     ));
+    for (text, a_day) in [
+        ("summarise discharge letters, 2000 per day", 2000.0),
+        ("sentiment of tweets, 30 tweets per hour", 720.0),
+    ] {
+        let load = read(text).load;
+        assert!(close(load.requests_per_day, a_day), "{text}: {load:?}");
+    }
+    assert_eq!(read("RAG, 10 GB per month").load.requests_per_day, None);
+    assert!(close(
+        read("answers should start within half a second, chat")
+            .latency
+            .ttft_ms,
+        500.0
+    ));
+    assert_eq!(read("a voice-free chat").task, Some(Task::Chat));
+    let words = read("traduire 5 millions de mots par mois").load;
+    assert!(close(words.tokens_per_month, 6.75e6), "{words:?}");
     assert!(close(
         read("translate 1 million words a month")
             .load
