@@ -37,10 +37,10 @@ pub(crate) fn break_even(r: &Recommendation, context: &Context<'_>) -> Vec<Break
     let best = |hosting| r.choices.iter().find(|c| c.hosting == hosting);
     let mut pairs: Vec<(&Candidate, String)> = Vec::new();
     let mut pair = |api: Option<&'_ Candidate>, own: &str| {
-        if let Some(api) = api.and_then(|a| api_of(&a.model)) {
-            if !pairs.iter().any(|(a, o)| a.model == api.model && o == own) {
-                pairs.push((api, own.to_owned()));
-            }
+        if let Some(api) = api.and_then(|a| api_of(&a.model))
+            && !pairs.iter().any(|(a, o)| a.model == api.model && o == own)
+        {
+            pairs.push((api, own.to_owned()));
         }
     };
     let api = best(Hosting::Api).and_then(|c| api_of(&c.model));

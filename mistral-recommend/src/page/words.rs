@@ -213,7 +213,7 @@ pub(crate) fn short(v: f64) -> String {
     let size = v.abs();
     if size == 0.0 {
         "0".to_owned()
-    } else if size >= 1e15 || size < 1e-4 {
+    } else if !(1e-4..1e15).contains(&size) {
         format!("{v:.2e}")
     } else if size >= 1000.0 {
         thousands(v)
