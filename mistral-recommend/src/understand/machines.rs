@@ -119,6 +119,8 @@ const NODES: &[&str] = &[
 const FAMILIES: &[&str] = &[
     "rtx", "gtx", "rx", "radeon", "geforce", "quadro", "tesla", "arc",
 ];
+/// Words behind a card's name that make it another card.
+const VARIANTS: &[&str] = &["ti", "super", "xt", "xtx", "gre"];
 /// Things that no listed device stands for, when something is to run on them.
 const UNLISTED: &[&str] = &[
     "phone",
@@ -156,6 +158,12 @@ pub(super) fn machines(
         let Kind::Device(name) = &piece.kind else {
             continue;
         };
+        if let Some(name) = other_variant(pieces, i) {
+            return Err(RecommendError::UnknownDevice {
+                field: "hardware.device",
+                name,
+            });
+        }
         let each = count_of(pieces, i, context, notes)?;
         mark_count(pieces, amounts, used, i);
         let count = each.saturating_mul(nodes(pieces, amounts, used, i));
@@ -188,6 +196,17 @@ pub(super) fn machines(
         found.extend(unnamed(pieces, amounts, used, context, notes)?);
     }
     Ok(found)
+}
+
+/// What a device is called when words behind its name make it another one that isn't in the table:
+/// those that are would have been taken whole.
+fn other_variant(pieces: &[Piece], device: usize) -> Option<String> {
+    let name = &pieces[device].text;
+    let next = pieces.get(device + 1)?;
+    let generation = name.ends_with("pi")
+        && matches!(next.kind, Kind::Number { .. })
+        && !pieces.get(device + 2).is_some_and(|p| p.is(MEMORY));
+    (next.is(VARIANTS) || generation).then(|| format!("{name} {}", next.text))
 }
 
 /// A thing to run on, or a card without its memory, that isn't in the table: nothing else may

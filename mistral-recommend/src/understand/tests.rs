@@ -432,3 +432,32 @@ fn what_is_no_need_is_said_so() {
         Some("constraint_conflict")
     );
 }
+
+#[test]
+fn another_variant_is_another_device() {
+    let context = Context::embedded("2026-11-23");
+    for (text, expected) in [
+        ("a chatbot on an RTX 4070 Ti", "4070 ti"),
+        ("a chatbot on my 4080 Super", "4080 super"),
+        ("un assistant sur un Raspberry Pi 4", "raspberry pi 4"),
+        ("a chatbot on a Raspberry Pi 4 with 4 GB", "raspberry pi 4"),
+    ] {
+        match understand(text, &context) {
+            Err(RecommendError::UnknownDevice { name, .. }) => {
+                assert!(name.ends_with(expected), "{text}: {name}");
+            }
+            other => panic!("{text}: {other:?}"),
+        }
+    }
+    for (text, device) in [
+        ("a chatbot on an RTX 3090 Ti", "RTX 3090 Ti"),
+        ("a chatbot on a 5070 Ti", "RTX 5070 Ti"),
+        ("a chatbot on a Raspberry Pi 5", "Raspberry Pi 5 8GB"),
+        ("a chatbot on a Raspberry Pi, 8 GB", "Raspberry Pi 5 8GB"),
+        ("a chatbot on a Raspberry Pi 8 GB", "Raspberry Pi 5 8GB"),
+        ("a super chatbot on an RTX 4090, super fast", "RTX 4090"),
+    ] {
+        let found = read(text).hardware;
+        assert_eq!(found[0].device.as_deref(), Some(device), "{text}");
+    }
+}
