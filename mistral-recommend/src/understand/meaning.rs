@@ -196,6 +196,11 @@ pub(super) fn place(
     {
         return tokens(amount, &around, need).map(|()| true);
     }
+    // `500 tokens in and 100 out`: what is counted was said before.
+    if matches!(unit, "out" | "output" | "sortie") && need.load.prompt_tokens.is_some() {
+        need.load.output_tokens = Some(token_count(amount)?);
+        return Ok(true);
+    }
     if counts_people {
         return people(amount, unit, &around, need);
     }

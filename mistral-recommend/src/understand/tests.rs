@@ -461,3 +461,28 @@ fn another_variant_is_another_device() {
         assert_eq!(found[0].device.as_deref(), Some(device), "{text}");
     }
 }
+
+#[test]
+fn wishes_are_those_of_the_model() {
+    let small = |text| read(text).priorities.contains(&Priority::Size);
+    assert!(small("a small model for a chatbot"));
+    assert!(small("the smallest model for code"));
+    assert!(!small("I run a small bakery and want a chatbot"));
+    assert!(!small("un chatbot pour un petit hôtel"));
+    let best = |text| read(text).priorities.contains(&Priority::Quality);
+    assert!(best("the best coding model for one 24 GB GPU"));
+    assert!(!best("a chatbot, whatever suits best"));
+    assert_eq!(read("embed 10 million documents").task, Some(Task::Embed));
+    assert_ne!(read("embed a chatbot in our site").task, Some(Task::Embed));
+    let hosting = |text| read(text).hosting;
+    assert_eq!(
+        hosting("chat, API or self hosted, whichever is cheaper"),
+        None
+    );
+    assert_eq!(hosting("chat, self hosted"), Some(HostingNeed::SelfHosted));
+    let load = read("500 tokens in and 100 out, 1M requests per month").load;
+    assert_eq!(
+        (load.prompt_tokens, load.output_tokens),
+        (Some(500), Some(100))
+    );
+}

@@ -1,13 +1,13 @@
 //! Jobs, wishes and conditions in single words and short phrases.
 
-use mistral_core::need::{HostingNeed, LicenceNeed, Need, Ownership};
+use mistral_core::need::{HostingNeed, LicenceNeed, Need, Ownership, Task};
 use mistral_core::plan::Runtime;
 use mistral_core::precision::Precision;
 
 use super::pieces::{Kind, Piece};
 use super::vocabulary::{
-    API, CAPABILITIES, COMMERCIAL, IDIOMS, LANGUAGES, MISTRALS_API, NOT_COMMERCIAL, OFFLINE,
-    OPEN_SOURCE, OPEN_WEIGHTS, OWNED, PRIORITIES, RENTED, SELF, TASKS,
+    API, CAPABILITIES, COMMERCIAL, EITHER, IDIOMS, LANGUAGES, MISTRALS_API, NOT_COMMERCIAL,
+    OFFLINE, OPEN_SOURCE, OPEN_WEIGHTS, OWNED, PRIORITIES, RENTED, SELF, TASKS,
 };
 
 /// A text that phrases are looked for in: its words with one space between and at either end.
@@ -152,7 +152,8 @@ pub(super) fn read(words: &Words, need: &mut Need) {
     need.task = TASKS
         .iter()
         .find(|(_, phrases)| words.has(phrases))
-        .map(|(t, _)| *t);
+        .map(|(t, _)| *t)
+        .or_else(|| embeds(words).then_some(Task::Embed));
     for (capability, phrases) in CAPABILITIES {
         if words.has(phrases) && !need.capabilities.contains(capability) {
             need.capabilities.push(*capability);
@@ -174,6 +175,29 @@ pub(super) fn read(words: &Words, need: &mut Need) {
     need.precision = precision(words);
 }
 
+/// `embed 10 million documents`, and not `embed a chatbot in our site`.
+fn embeds(words: &Words) -> bool {
+    let verbs = ["embed", "vectorise", "vectorize", "vectoriser", "embedder"];
+    let texts = [
+        "document",
+        "documents",
+        "text",
+        "texts",
+        "textes",
+        "passages",
+        "chunks",
+        "pages",
+        "sentences",
+        "phrases",
+        "articles",
+        "products",
+        "produits",
+        "tickets",
+        "records",
+    ];
+    words.has(&verbs) && words.mentions(&texts)
+}
+
 /// Whether the API that is spoken of is Mistral's, and not one that the user offers.
 pub(super) fn names_mistrals_api(words: &Words) -> bool {
     words.has(MISTRALS_API)
@@ -193,6 +217,8 @@ fn hosting(words: &Words) -> Option<HostingNeed> {
     ]) || words.has(OFFLINE)
     {
         Some(HostingNeed::Offline)
+    } else if words.has(SELF) && words.has(EITHER) {
+        None
     } else if words.has(SELF)
         || words.mentions(&[
             "no api",
