@@ -1,24 +1,28 @@
-//! candle-transformers' own Mistral and Mixtral, measured as `bench_model` measures ours.
+//! candle-transformers' own Mistral and Mixtral, measured as `bench_model` measures ours. MODEL is a
+//! folder with safetensors, or a GGUF file, which its quantised Llama runs.
 //!
 //! candle has no bf16 matrix product on the CPU: it widens the weights to f32 in every call. `--compute f32`
 //! widens them once while loading, which is the faster way to use candle for such a checkpoint.
 #![forbid(unsafe_code)]
 
+use candle_core::quantized::gguf_file;
 use candle_core::{DType, Device, Tensor};
 use candle_nn::VarBuilder;
-use candle_transformers::models::{mistral, mixtral};
+use candle_transformers::models::{mistral, mixtral, quantized_llama};
 use mistral_examples::{
     Arguments, BenchLine, Options, Outcome, UsageError, median, peak_rss_bytes, print_line, run,
 };
 use safetensors::SafeTensors;
 use serde_json::{Value, json};
 use std::error::Error;
+use std::fs::File;
+use std::io::BufReader;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, ExitCode};
 use std::time::Instant;
 
-const USAGE: &str = "MODEL_DIR [--prompt N] [--gen N] [--depth N] [--threads N] [--repeat N] \
+const USAGE: &str = "MODEL [--prompt N] [--gen N] [--depth N] [--threads N] [--repeat N] \
                      [--compute f32|bf16]";
 
 /// How candle and rayon are told the number of threads.
@@ -50,28 +54,23 @@ fn main() -> ExitCode {
 }
 
 fn measure(arguments: &Arguments) -> Result<Outcome, Box<dyn Error>> {
-    let folder = Path::new(arguments.required(0, "MODEL_DIR")?);
+    let path = Path::new(arguments.required(0, "MODEL")?);
     let prompt = arguments.value("prompt", 512usize)?;
     let generated = arguments.value("gen", 32usize)?;
     let depth = arguments.value("depth", 0usize)?;
     let repeats = arguments.value("repeat", 3usize)?;
-    let config: Value = serde_json::from_slice(&std::fs::read(folder.join("config.json"))?)?;
-    let compute = match (arguments.text("compute"), config["torch_dtype"].as_str()) {
-        (Some("f32"), _) | (None, Some("float32")) => DType::F32,
-        (Some("bf16"), _) | (None, Some("bfloat16")) => DType::BF16,
-        (found, _) => return Err(UsageError(format!("no type to compute in: {found:?}")).into()),
-    };
-    let vocabulary = config["vocab_size"]
-        .as_u64()
-        .ok_or("vocab_size is missing")?;
-    let weights = folder.join("model.safetensors");
-
     let start = Instant::now();
-    // Read instead of mapped: candle's mapping is an unsafe call, and it copies every tensor anyway.
-    let bytes = std::fs::read(&weights)?;
-    let (weight_bytes, read_bytes) = weight_bytes(&bytes, &config)?;
-    let builder = VarBuilder::from_buffered_safetensors(bytes, compute, &Device::Cpu)?;
-    let model = Model::new(&config, builder)?;
+    let Loaded {
+        model,
+        vocabulary,
+        weight_bytes,
+        read_bytes,
+        kind,
+    } = if path.is_dir() {
+        load_folder(path, arguments.text("compute"))?
+    } else {
+        load_gguf(path)?
+    };
     let load_ms = start.elapsed().as_secs_f64() * 1e3;
 
     let mut prefill = Vec::new();
@@ -98,9 +97,76 @@ fn measure(arguments: &Arguments) -> Result<Outcome, Box<dyn Error>> {
         weight_bytes,
         read_bytes_per_s: read_bytes * decode_tokens_per_s,
         plain_read_bytes_per_s: 0.0,
-        kernel_path: format!("candle-transformers/{compute:?}").to_lowercase(),
+        kernel_path: format!("candle-transformers/{kind}").to_lowercase(),
     })?;
     Ok(Outcome::Good)
+}
+
+/// A model and what is known of its weights.
+struct Loaded {
+    model: Model,
+    vocabulary: u64,
+    weight_bytes: u64,
+    /// What one decoded token reads.
+    read_bytes: f64,
+    kind: String,
+}
+
+fn load_folder(folder: &Path, compute: Option<&str>) -> Result<Loaded, Box<dyn Error>> {
+    let config: Value = serde_json::from_slice(&std::fs::read(folder.join("config.json"))?)?;
+    let compute = match (compute, config["torch_dtype"].as_str()) {
+        (Some("f32"), _) | (None, Some("float32")) => DType::F32,
+        (Some("bf16"), _) | (None, Some("bfloat16")) => DType::BF16,
+        (found, _) => return Err(UsageError(format!("no type to compute in: {found:?}")).into()),
+    };
+    let vocabulary = config["vocab_size"]
+        .as_u64()
+        .ok_or("vocab_size is missing")?;
+    // Read instead of mapped: candle's mapping is an unsafe call, and it copies every tensor anyway.
+    let bytes = std::fs::read(folder.join("model.safetensors"))?;
+    let (weight_bytes, read_bytes) = weight_bytes(&bytes, &config)?;
+    let builder = VarBuilder::from_buffered_safetensors(bytes, compute, &Device::Cpu)?;
+    Ok(Loaded {
+        model: Model::new(&config, builder)?,
+        vocabulary,
+        weight_bytes,
+        read_bytes,
+        kind: format!("{compute:?}"),
+    })
+}
+
+/// candle's quantised Llama, which Mistral's dense and sparse models are to it.
+fn load_gguf(path: &Path) -> Result<Loaded, Box<dyn Error>> {
+    let mut file = BufReader::new(File::open(path)?);
+    let content = gguf_file::Content::read(&mut file)?;
+    let embedding = content.tensor_infos.get("token_embd.weight");
+    let embedding = embedding.ok_or("token_embd.weight is missing")?;
+    let vocabulary = embedding.shape.dims().first().copied().unwrap_or(0) as u64;
+    let share = match ["llama.expert_used_count", "llama.expert_count"]
+        .map(|key| content.metadata.get(key).and_then(|v| v.to_u32().ok()))
+    {
+        [Some(used), Some(all)] if all > 0 => f64::from(used) / f64::from(all),
+        _ => 1.0,
+    };
+    let (mut all, mut read) = (0.0, 0.0);
+    for (name, tensor) in &content.tensor_infos {
+        let blocks = tensor.shape.elem_count() / tensor.ggml_dtype.block_size();
+        let bytes = (blocks * tensor.ggml_dtype.type_size()) as f64;
+        all += bytes;
+        if name.contains("_exps.") {
+            read += bytes * share;
+        } else if name != "token_embd.weight" {
+            read += bytes;
+        }
+    }
+    let model = quantized_llama::ModelWeights::from_gguf(content, &mut file, &Device::Cpu)?;
+    Ok(Loaded {
+        model: Model::Quantized(Box::new(model)),
+        vocabulary,
+        weight_bytes: all as u64,
+        read_bytes: read,
+        kind: "gguf".to_owned(),
+    })
 }
 
 /// Seconds of the prompt after `depth` cached tokens, and of the tokens generated after it.
@@ -129,11 +195,12 @@ fn run_once(
     Ok((prefill_s, start.elapsed().as_secs_f64()))
 }
 
-/// Both models behind one call.
+/// All models behind one call.
 #[derive(Clone)]
 enum Model {
     Mistral(mistral::Model),
     Mixtral(mixtral::Model),
+    Quantized(Box<quantized_llama::ModelWeights>),
 }
 
 impl Model {
@@ -158,6 +225,7 @@ impl Model {
         let logits = match self {
             Self::Mistral(model) => model.forward(tokens, position)?,
             Self::Mixtral(model) => model.forward(tokens, position)?,
+            Self::Quantized(model) => model.forward(tokens, position)?,
         };
         logits.flatten_all()?.argmax(0)?.to_scalar::<u32>()
     }

@@ -1,4 +1,4 @@
-//! What this processor does with our kernels, measured in a few seconds on made-up models.
+//! What this processor does with our kernels, measured on made-up models.
 //!
 //! Small, middle and wide decoders with weights in blocks and in bf16 run a prompt and some steps
 //! each. From the small ones comes what a layer costs besides its weights, from the others how fast
@@ -54,8 +54,8 @@ struct Line {
     rate: f64,
 }
 
-/// Measures this processor with `threads` threads. It takes about 550 MB of memory and some ten
-/// seconds; `progress` hears which part is being measured.
+/// Measures this processor with `threads` threads. It takes about 550 MB of memory and some
+/// fifteen seconds; `progress` hears which part is being measured.
 ///
 /// # Errors
 /// [`InferError`] when memory is short or `threads` is 0.
