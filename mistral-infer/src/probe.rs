@@ -55,7 +55,7 @@ struct Line {
 }
 
 /// Measures this processor with `threads` threads. It takes about 550 MB of memory and some
-/// fifteen seconds; `progress` hears which part is being measured.
+/// twelve seconds; `progress` hears which part is being measured.
 ///
 /// # Errors
 /// [`InferError`] when memory is short or `threads` is 0.
