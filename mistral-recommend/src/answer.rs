@@ -55,15 +55,10 @@ pub fn failed(need: Need, error: &RecommendError) -> Recommendation {
 /// # Errors
 /// As [`recommend`].
 pub fn feasible(need: &Need, context: &Context<'_>) -> Result<Vec<Candidate>, RecommendError> {
-    let need = check(need.clone(), context)?;
-    let search = Search {
-        need: &need,
-        demand: &Demand::of(&need),
-        machines: &retrieve::machines(&need, context)?,
-        context,
-    };
-    let found = search.run(Effort::IfItFits);
-    Ok(found.kept.into_iter().map(|k| k.candidate).collect())
+    searched(need, context, |search| {
+        let found = search.run(Effort::IfItFits);
+        found.kept.into_iter().map(|k| k.candidate).collect()
+    })
 }
 
 /// How many configurations of own machines are looked at for a need, and how many candidates keep
@@ -76,33 +71,38 @@ pub fn considered(
     context: &Context<'_>,
     whole: bool,
 ) -> Result<(usize, usize), RecommendError> {
-    let need = check(need.clone(), context)?;
-    let search = Search {
-        need: &need,
-        demand: &Demand::of(&need),
-        machines: &retrieve::machines(&need, context)?,
-        context,
-    };
     let effort = if whole {
         Effort::Whole
     } else {
         Effort::IfItFits
     };
-    let found = search.run(effort);
-    Ok((found.tried, found.kept.len()))
+    searched(need, context, |search| {
+        let found = search.run(effort);
+        (found.tried, found.kept.len())
+    })
 }
 
 /// The candidate that [`answer`] would put first, without everything around it.
 pub(crate) fn first(need: &Need, context: &Context<'_>) -> Option<Candidate> {
-    let need = check(need.clone(), context).ok()?;
-    let search = Search {
+    let best = searched(need, context, |search| {
+        search.best(&search.run(Effort::IfItFits).kept).cloned()
+    });
+    best.ok()?
+}
+
+/// What `work` makes of the search for a checked need.
+fn searched<T>(
+    need: &Need,
+    context: &Context<'_>,
+    work: impl FnOnce(&Search<'_>) -> T,
+) -> Result<T, RecommendError> {
+    let need = check(need.clone(), context)?;
+    Ok(work(&Search {
         need: &need,
         demand: &Demand::of(&need),
-        machines: &retrieve::machines(&need, context).ok()?,
+        machines: &retrieve::machines(&need, context)?,
         context,
-    };
-    let found = search.run(Effort::IfItFits);
-    search.best(&found.kept).cloned()
+    }))
 }
 
 /// Answers a need that was read, with what its reading left open.

@@ -1,9 +1,10 @@
 //! A model's tensors, counted once for who asks often.
 
 use super::flops::{attention_decode, attention_prefill};
-use super::memory::{expected_experts, kept_by_layer, read_by_layer, role_bits};
+use super::layers::{LayerKind, kinds};
+use super::memory::{expected_experts, kept_values, read_values, role_bits};
 use super::parameters::{Group, Part, groups};
-use crate::model::{Indexer, ModelSpec};
+use crate::model::ModelSpec;
 use crate::plan::KvPrecision;
 use crate::precision::Precision;
 
@@ -30,15 +31,6 @@ struct Sizes {
     always: f64,
     /// Of all routed experts.
     experts: f64,
-}
-
-/// Layers that read and keep alike.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct LayerKind {
-    /// One of them.
-    pub(super) first: usize,
-    /// How many.
-    pub(super) layers: f64,
 }
 
 impl Counts {
@@ -93,15 +85,13 @@ impl Counts {
     /// As [`kv_bytes`](super::kv_bytes); `spec` is the one that was counted.
     #[must_use]
     pub fn kv_bytes(&self, spec: &ModelSpec, tokens: usize, kv: KvPrecision) -> f64 {
-        let of = |kind: &LayerKind| kind.layers * kept_by_layer(spec, kind.first, tokens);
-        self.kinds.iter().map(of).sum::<f64>() * kv.bytes()
+        kept_values(spec, &self.kinds, tokens) * kv.bytes()
     }
 
     /// As [`kv_read_bytes`](super::kv_read_bytes); `spec` is the one that was counted.
     #[must_use]
     pub fn kv_read_bytes(&self, spec: &ModelSpec, depth: usize, kv: KvPrecision) -> f64 {
-        let of = |kind: &LayerKind| kind.layers * read_by_layer(spec, kind.first, depth);
-        self.kinds.iter().map(of).sum::<f64>() * kv.bytes()
+        read_values(spec, &self.kinds, depth) * kv.bytes()
     }
 
     /// As [`decode_flops`](super::decode_flops); `spec` is the one that was counted.
@@ -140,34 +130,4 @@ impl Sizes {
             experts,
         }
     }
-}
-
-/// Layers by what their keys, values and attention cost.
-fn kinds(spec: &ModelSpec) -> Vec<LayerKind> {
-    let alike = |a: usize, b: usize| {
-        let rope = |i: usize| {
-            let source = spec.layers[i].kv_source.min(spec.layers.len() - 1);
-            (spec.layers[i].rope, spec.layers[source].rope)
-        };
-        let layer = |i: usize| {
-            let l = &spec.layers[i];
-            (
-                l.window,
-                l.indexer == Indexer::Full,
-                l.indexer == Indexer::None,
-            )
-        };
-        layer(a) == layer(b) && spec.owns_kv(a) == spec.owns_kv(b) && rope(a) == rope(b)
-    };
-    let mut kinds: Vec<LayerKind> = Vec::new();
-    for i in 0..spec.layers.len() {
-        match kinds.iter_mut().find(|k| alike(k.first, i)) {
-            Some(kind) => kind.layers += 1.0,
-            None => kinds.push(LayerKind {
-                first: i,
-                layers: 1.0,
-            }),
-        }
-    }
-    kinds
 }

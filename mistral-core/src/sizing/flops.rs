@@ -1,6 +1,7 @@
 //! Floating-point operations; a multiplication and its addition count as two.
 
-use super::counts::{Counts, LayerKind};
+use super::counts::Counts;
+use super::layers::{LayerKind, sum};
 use crate::model::{AttentionKind, Indexer, ModelSpec};
 
 /// Operations of attention for one query that may see `seen` keys, over all layers.
@@ -11,8 +12,8 @@ fn attention_flops(
     absorbed: bool,
 ) -> f64 {
     let heads = spec.n_heads as f64;
-    let of = |kind: &LayerKind| {
-        let layer = &spec.layers[kind.first];
+    sum(kinds, |i| {
+        let layer = &spec.layers[i];
         let all = seen(None);
         let mut keys = seen(layer.window);
         let mut indexer = 0.0;
@@ -31,9 +32,8 @@ fn attention_flops(
             }
             AttentionKind::Mla(m) => (m.qk_head_dim() + m.v_head_dim) as f64,
         };
-        kind.layers * (2.0 * heads * widths * keys + indexer)
-    };
-    kinds.iter().map(of).sum()
+        2.0 * heads * widths * keys + indexer
+    })
 }
 
 /// Operations that generate one token after `depth` tokens.

@@ -1,6 +1,7 @@
 //! Bytes of weights, of keys and values, and of what is in between.
 
 use super::counts::Counts;
+use super::layers::{LayerKind, kinds, sum};
 use super::product;
 use crate::model::{AttentionKind, FeedForward, Indexer, ModelSpec};
 use crate::plan::KvPrecision;
@@ -47,7 +48,7 @@ pub fn decode_read_bytes(spec: &ModelSpec, precision: Precision, batch: f64) -> 
 }
 
 /// Values that layer `i` keeps for one token: keys, values or the latent, and the indexer's key.
-fn kept_values(spec: &ModelSpec, i: usize) -> u64 {
+fn kept_by_token(spec: &ModelSpec, i: usize) -> u64 {
     let mut values = 0u64;
     if spec.owns_kv(i) {
         values = match &spec.attention {
@@ -71,7 +72,7 @@ fn kept_values(spec: &ModelSpec, i: usize) -> u64 {
 #[must_use]
 pub fn kv_bytes_per_token(spec: &ModelSpec, kv: KvPrecision) -> f64 {
     (0..spec.layers.len())
-        .map(|i| kept_values(spec, i) as f64)
+        .map(|i| kept_by_token(spec, i) as f64)
         .sum::<f64>()
         * kv.bytes()
 }
@@ -80,24 +81,30 @@ pub fn kv_bytes_per_token(spec: &ModelSpec, kv: KvPrecision) -> f64 {
 /// more than the window.
 #[must_use]
 pub fn kv_bytes(spec: &ModelSpec, tokens: usize, kv: KvPrecision) -> f64 {
-    Counts::new(spec).kv_bytes(spec, tokens, kv)
+    kept_values(spec, &kinds(spec), tokens) * kv.bytes()
 }
 
-/// Values that a layer keeps of a sequence of `tokens` tokens.
-pub(super) fn kept_by_layer(spec: &ModelSpec, i: usize, tokens: usize) -> f64 {
-    let held = tokens.min(spec.layers[i].window.unwrap_or(tokens));
-    kept_values(spec, i) as f64 * held as f64
+/// Values that all layers keep of a sequence of `tokens` tokens.
+pub(super) fn kept_values(spec: &ModelSpec, kinds: &[LayerKind], tokens: usize) -> f64 {
+    sum(kinds, |i| {
+        let held = tokens.min(spec.layers[i].window.unwrap_or(tokens));
+        kept_by_token(spec, i) as f64 * held as f64
+    })
 }
 
 /// Bytes of keys and values that one decoding step of one sequence reads at `depth` tokens: a
 /// sparse layer reads its indexer's keys and the chosen ones.
 #[must_use]
 pub fn kv_read_bytes(spec: &ModelSpec, depth: usize, kv: KvPrecision) -> f64 {
-    Counts::new(spec).kv_read_bytes(spec, depth, kv)
+    read_values(spec, &kinds(spec), depth) * kv.bytes()
 }
 
-/// Values that a layer reads at `depth` tokens.
-pub(super) fn read_by_layer(spec: &ModelSpec, i: usize, depth: usize) -> f64 {
+/// Values that all layers read at `depth` tokens.
+pub(super) fn read_values(spec: &ModelSpec, kinds: &[LayerKind], depth: usize) -> f64 {
+    sum(kinds, |i| read_by_layer(spec, i, depth))
+}
+
+fn read_by_layer(spec: &ModelSpec, i: usize, depth: usize) -> f64 {
     let layer = &spec.layers[i];
     let keys = depth.min(layer.window.unwrap_or(depth));
     let source = layer.kv_source.min(spec.layers.len() - 1);

@@ -7,6 +7,7 @@
 
 mod counts;
 mod flops;
+mod layers;
 mod memory;
 mod parameters;
 

@@ -1,5 +1,6 @@
 //! How many parameters a model has, by part, and how many a token uses.
 
+use super::layers::kinds;
 use super::product;
 use crate::model::{AttentionKind, FeedForward, Indexer, ModelSpec, PositionScale, Scoring};
 use crate::precision::Role;
@@ -94,8 +95,9 @@ pub fn groups(spec: &ModelSpec) -> Vec<Group> {
     if !spec.tied_embeddings {
         sums.add(Part::Output, Role::Output, &[spec.vocab_size, spec.dim]);
     }
-    for (i, times) in kinds(spec) {
-        sums.times = times;
+    for kind in kinds(spec) {
+        let i = kind.first;
+        sums.times = kind.layers;
         attention(spec, i, &mut sums);
         indexer(spec, i, &mut sums);
         feed_forward(spec, i, &mut sums);
@@ -108,25 +110,6 @@ pub fn groups(spec: &ModelSpec) -> Vec<Group> {
     }
     sums.groups.sort_by_key(|g| g.part);
     sums.groups
-}
-
-/// One layer of each kind and how many have its tensors: most models have one or two kinds, and
-/// counting each kind once makes sizes cheap enough to ask for by the hundred thousand.
-fn kinds(spec: &ModelSpec) -> Vec<(usize, u64)> {
-    let mut kinds: Vec<(usize, u64)> = Vec::new();
-    for (i, layer) in spec.layers.iter().enumerate() {
-        let alike = |k: &&mut (usize, u64)| {
-            let other = &spec.layers[k.0];
-            spec.owns_kv(i) == spec.owns_kv(k.0)
-                && (layer.rope, layer.indexer, layer.feed_forward)
-                    == (other.rope, other.indexer, other.feed_forward)
-        };
-        match kinds.iter_mut().find(alike) {
-            Some(kind) => kind.1 += 1,
-            None => kinds.push((i, 1)),
-        }
-    }
-    kinds
 }
 
 struct Sums {

@@ -31,8 +31,7 @@ pub(crate) fn exp<S: Simd>(s: S, x: S::F) -> S::F {
 }
 
 /// `e^x` for `x ≤ 0` as a weight beside one of 1, within 2e-30: nothing where it is smaller. A
-/// number that underflows gradually takes a processor some hundred cycles to make, and each product
-/// with it as many. NaN for NaN.
+/// number that underflows gradually takes some processors many times as long to make. NaN for NaN.
 #[inline(always)]
 pub(crate) fn weight<S: Simd>(s: S, x: S::F) -> S::F {
     const NOTHING: f32 = 1e-30;
