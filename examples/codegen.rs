@@ -48,7 +48,11 @@ fn main() -> ExitCode {
             .join("..")
             .canonicalize()?;
         let mistral_infer = Dependency::Path(workspace.join("mistral-infer"));
-        let files = generate(target, &plan, &Options { mistral_infer })?;
+        let options = Options {
+            mistral_infer,
+            ..Options::default()
+        };
+        let files = generate(target, &plan, &options)?;
         files.write(Path::new(out))?;
         let verdict = match arguments.switch("verify") {
             true => check(target, &files, &workspace)?,

@@ -78,6 +78,7 @@ fn files(plan: &Plan, target: Target, root: &Path) -> Result<(), Box<dyn Error>>
     let library = root.canonicalize()?.join("mistral-infer");
     let options = Generation {
         mistral_infer: Dependency::Path(library),
+        ..Generation::default()
     };
     let files = generate(target, plan, &options)?;
     let out = Path::new("target/quickstart").join(target.name());

@@ -52,6 +52,12 @@ pub enum CodegenError {
         /// The value that was given.
         found: String,
     },
+    /// A variable of a command that has no value where no script sets it (a defect of a target).
+    #[error("the command's variable {name} has no value here")]
+    UnsetVariable {
+        /// The variable.
+        name: &'static str,
+    },
     /// A plan that the target can't serve.
     #[error("target {target} can't serve this plan: {field} is {found}, expected {expected}")]
     Unsupported {

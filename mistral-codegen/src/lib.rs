@@ -38,4 +38,4 @@ pub mod verify;
 pub use error::CodegenError;
 pub use mistral_core::files::{FileSet, GeneratedFile};
 pub use mistral_core::plan::Plan;
-pub use target::{Dependency, Options, Target, generate};
+pub use target::{Dependency, Options, Target, explain, generate};

@@ -7,33 +7,66 @@ use mistral_core::files::FileSet;
 use mistral_core::plan::Plan;
 
 use crate::CodegenError;
+use crate::flags::Explained;
 use crate::targets;
 
-/// What a plan is turned into.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Target {
-    /// A cargo project: an OpenAI-compatible server on `mistral-infer`.
-    Rust,
-    /// vLLM: start script, Dockerfile, Compose file.
-    Vllm,
-    /// llama.cpp's server: start script, Dockerfile, Compose file.
-    LlamaServer,
+/// The table: each target with its documentation, name, one line for people, and generator.
+macro_rules! targets {
+    ($($(#[doc = $doc:literal])+ $variant:ident: $name:literal, $about:literal, $generate:path;)+) => {
+        /// What a plan is turned into.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        #[non_exhaustive]
+        pub enum Target {
+            $($(#[doc = $doc])+ $variant,)+
+        }
+
+        impl Target {
+            /// Every target, in the order in which they are listed to people.
+            pub const ALL: &'static [Target] = &[$(Self::$variant,)+];
+
+            /// The name on command lines.
+            #[must_use]
+            pub fn name(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $name,)+
+                }
+            }
+
+            /// What it makes, on one line.
+            #[must_use]
+            pub fn about(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $about,)+
+                }
+            }
+
+            fn generator(self) -> fn(&Plan, &Options) -> Result<FileSet, CodegenError> {
+                match self {
+                    $(Self::$variant => $generate,)+
+                }
+            }
+        }
+    };
 }
 
-impl Target {
-    /// Every target, in the order in which they are listed to people.
-    pub const ALL: &'static [Target] = &[Self::Rust, Self::Vllm, Self::LlamaServer];
+targets! {
+    // Programs on this workspace.
 
-    /// The name on command lines.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Rust => "rust",
-            Self::Vllm => "vllm",
-            Self::LlamaServer => "llama-server",
-        }
-    }
+    /// A cargo project: an OpenAI-compatible server on `mistral-infer`.
+    Rust: "rust", "a cargo project: an OpenAI-compatible server on mistral-infer", targets::rust::generate;
+
+    // Engines.
+
+    /// vLLM: start script, Dockerfile, Compose file.
+    Vllm: "vllm", "start script, Dockerfile and Compose file of vLLM", targets::vllm::generate;
+    /// llama.cpp's server: start script, Dockerfile, Compose file.
+    LlamaServer: "llama-server", "start script, Dockerfile and Compose file of llama.cpp's server", targets::llama_server::generate;
+
+    // Python programs.
+
+    // Machines and clusters.
+
+    // Clients of the hosted API.
 }
 
 impl FromStr for Target {
@@ -59,6 +92,9 @@ impl FromStr for Target {
 pub struct Options {
     /// Where the Rust project finds `mistral-infer`.
     pub mistral_infer: Dependency,
+    /// The container image that clusters run, instead of the engine's public one; needed for
+    /// engines that have none.
+    pub image: Option<String>,
 }
 
 /// Where a cargo project finds a crate.
@@ -84,9 +120,17 @@ impl Default for Dependency {
 /// and [`CodegenError::UnknownFlag`] when the engine's version can't, [`CodegenError::Unquotable`]
 /// or [`CodegenError::Template`] when a text doesn't fit a file's format.
 pub fn generate(target: Target, plan: &Plan, options: &Options) -> Result<FileSet, CodegenError> {
-    match target {
-        Target::Rust => targets::rust::generate(plan, options),
-        Target::Vllm => targets::vllm::generate(plan),
-        Target::LlamaServer => targets::llama_server::generate(plan),
-    }
+    target.generator()(plan, options)
+}
+
+/// Each flag of the command by which the plan's engine is started, with its value and why it is
+/// there, in the command's order.
+///
+/// # Errors
+/// [`CodegenError::Unsupported`] for a plan whose engine is started without flags or can't serve
+/// it, and as [`generate`].
+pub fn explain(plan: &Plan) -> Result<Vec<Explained>, CodegenError> {
+    Ok(targets::launch::launch("explain", plan)?
+        .command
+        .explained())
 }

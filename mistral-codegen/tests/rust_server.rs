@@ -48,6 +48,7 @@ fn options() -> Options {
         .expect("the crate is there");
     Options {
         mistral_infer: Dependency::Path(path),
+        ..Options::default()
     }
 }
 

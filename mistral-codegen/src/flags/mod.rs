@@ -11,7 +11,7 @@ use std::sync::LazyLock;
 
 use serde::Deserialize;
 
-pub use command::{Command, Word};
+pub use command::{Command, Explained, Why, Word, why};
 
 use crate::CodegenError;
 

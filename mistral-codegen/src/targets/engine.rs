@@ -6,9 +6,9 @@ use minijinja::{Value, context};
 use mistral_core::hardware::DeviceKind;
 use mistral_core::plan::Plan;
 
+use super::launch::Launch;
 use super::{Page, shown, unsupported};
 use crate::CodegenError;
-use crate::flags::{Command, FlagTable};
 use crate::quote::{markdown_block, markdown_code};
 
 /// Download and load rates that health checks wait for, in bytes a second: a slow line and a
@@ -207,14 +207,18 @@ pub(super) fn server(plan: &Plan, serving: &Serving) -> Result<Value, CodegenErr
 }
 
 /// What every engine's templates need besides.
-pub(super) fn common(
-    plan: &Plan,
-    table: &FlagTable,
-    serving: &Serving,
-    command: &Command<'_>,
-) -> Result<Value, CodegenError> {
+pub(super) fn common(plan: &Plan, launch: &Launch) -> Result<Value, CodegenError> {
     let made = |text: String| Value::from_safe_string(text);
-    let shell = command.shell_parts()?.join(" \\\n  ");
+    let table = launch.table;
+    let shell = launch.command.shell_parts()?.join(" \\\n  ");
+    let why = launch.command.explained();
+    let why: Result<Vec<Value>, CodegenError> = why
+        .iter()
+        .map(|e| {
+            let (flag, field) = (markdown_code(&e.flag)?, markdown_code(e.why.field)?);
+            Ok(made(format!("{flag} ({field}): {}", e.why.text)))
+        })
+        .collect();
     Ok(context! {
         engine => made(table.engine.clone()),
         version => made(table.version.clone()),
@@ -224,8 +228,9 @@ pub(super) fn common(
         engine_key_env => made(table.api_key_env.clone()),
         command => made(shell.clone()),
         command_block => made(markdown_block("sh", &shell)?),
-        local => plan.model.local_path.is_some(),
-        ..server(plan, serving)?
+        why => why?,
+        local => launch.local,
+        ..server(plan, &launch.serving)?
     })
 }
 

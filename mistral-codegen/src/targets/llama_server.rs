@@ -6,9 +6,10 @@ use mistral_core::plan::{KvPrecision, Plan};
 use mistral_core::precision::Precision;
 
 use super::engine::{self, Accelerator, Serving};
+use super::launch::Launch;
 use super::{Page, render_all, unsupported};
-use crate::CodegenError;
-use crate::flags::{Command, LLAMA_SERVER, Word};
+use crate::flags::{Command, LLAMA_SERVER, Word, why};
+use crate::{CodegenError, Options};
 
 const TARGET: &str = "llama-server";
 
@@ -58,7 +59,34 @@ enum Source<'p> {
 }
 
 /// The files that serve `plan` with llama-server.
-pub(crate) fn generate(plan: &Plan) -> Result<FileSet, CodegenError> {
+pub(crate) fn generate(plan: &Plan, _: &Options) -> Result<FileSet, CodegenError> {
+    let launch = launch(plan)?;
+    let convert = match source(plan)? {
+        Source::Converted { repo, .. } => Some(repo),
+        _ => None,
+    };
+    let accelerator = Accelerator::of(plan);
+    let container = accelerator != Accelerator::Other;
+    let own = context! {
+        model => launch.model,
+        convert => convert,
+        quant => plan.precision.name().to_ascii_uppercase(),
+        container => container,
+        gpu => accelerator == Accelerator::Nvidia,
+        mount => engine::mount(&launch.model),
+        ..engine::common(plan, &launch)?
+    };
+    let around = container.then(|| CONTAINER.iter().chain(engine::COMPOSE));
+    let pages = PAGES.iter().chain(around.into_iter().flatten());
+    let mut files = render_all(pages, &own, plan)?;
+    if convert.is_some() {
+        files.insert(CONVERT.render(&own)?)?;
+    }
+    Ok(files)
+}
+
+/// How llama-server is started for `plan`.
+pub(super) fn launch(plan: &Plan) -> Result<Launch, CodegenError> {
     let serving = engine::serving(TARGET, plan)?;
     if serving.name.contains(',') {
         return Err(refuse(
@@ -69,35 +97,19 @@ pub(crate) fn generate(plan: &Plan) -> Result<FileSet, CodegenError> {
     }
     let source = source(plan)?;
     let command = command(plan, &serving, &source)?;
-    let file = match &source {
-        Source::File(path) => Some((*path).to_owned()),
-        Source::Converted { file, .. } => Some(file.clone()),
-        Source::Repository { .. } => None,
+    let (model, local) = match source {
+        Source::File(path) => (path.to_owned(), true),
+        Source::Converted { file, .. } => (file, true),
+        Source::Repository { repo, .. } => (repo.to_owned(), false),
     };
-    let convert = match &source {
-        Source::Converted { repo, .. } => Some(*repo),
-        _ => None,
-    };
-    let accelerator = Accelerator::of(plan);
-    let container = accelerator != Accelerator::Other;
-    let own = context! {
-        // Whether the file lies on this machine: it is mounted, not downloaded.
-        local => file.is_some(),
-        model => file.as_deref(),
-        convert => convert,
-        quant => plan.precision.name().to_ascii_uppercase(),
-        container => container,
-        gpu => accelerator == Accelerator::Nvidia,
-        mount => file.as_deref().map(engine::mount),
-        ..engine::common(plan, &LLAMA_SERVER, &serving, &command)?
-    };
-    let around = container.then(|| CONTAINER.iter().chain(engine::COMPOSE));
-    let pages = PAGES.iter().chain(around.into_iter().flatten());
-    let mut files = render_all(pages, &own, plan)?;
-    if convert.is_some() {
-        files.insert(CONVERT.render(&own)?)?;
-    }
-    Ok(files)
+    Ok(Launch {
+        table: &LLAMA_SERVER,
+        serving,
+        command,
+        model,
+        local,
+        shm_gib: 0,
+    })
 }
 
 fn refuse(field: &'static str, found: impl std::fmt::Display, expected: &str) -> CodegenError {
@@ -161,41 +173,127 @@ fn command(
     let mut command = Command::new(&LLAMA_SERVER, [Word::from("llama-server")]);
     match source {
         Source::File(_) | Source::Converted { .. } => {
-            command.flag_from_variable("--model", "model")?;
-            command.switch("--offline")?;
+            command.flag_from_variable(
+                "--model",
+                "model",
+                why("model", "the file that the weights are read from"),
+            )?;
+            command.switch(
+                "--offline",
+                why(
+                    "model.local_path",
+                    "the file is there, so nothing is asked of the network",
+                ),
+            )?;
         }
         Source::Repository {
             repo,
             file: Some(file),
         } => {
             command
-                .flag("--hf-repo", repo)?
-                .flag("--hf-file", file)?
-                .switch("--no-mmproj")?;
+                .flag(
+                    "--hf-repo",
+                    repo,
+                    why(
+                        "model.hf_repo",
+                        "the repository that the server downloads on its first start",
+                    ),
+                )?
+                .flag(
+                    "--hf-file",
+                    file,
+                    why("model.file", "the file of that repository"),
+                )?
+                .switch(
+                    "--no-mmproj",
+                    why(
+                        "model",
+                        "text only: the part that reads images isn't downloaded",
+                    ),
+                )?;
         }
         Source::Repository { repo, file: None } => {
             let quant = plan.precision.name().to_ascii_uppercase();
             command
-                .flag("--hf-repo", format!("{repo}:{quant}"))?
-                .switch("--no-mmproj")?;
+                .flag(
+                    "--hf-repo",
+                    format!("{repo}:{quant}"),
+                    why(
+                        "model.hf_repo",
+                        "the repository that the server downloads on its first start",
+                    ),
+                )?
+                .switch(
+                    "--no-mmproj",
+                    why(
+                        "model",
+                        "text only: the part that reads images isn't downloaded",
+                    ),
+                )?;
         }
     }
-    command.flag("--alias", &serving.name)?;
-    command.flag_from_env("--host", "HOST", serving.bind)?;
-    command.flag_from_env("--port", "PORT", serving.port)?;
+    command.flag(
+        "--alias",
+        &serving.name,
+        why("serve.served_name", "what clients call the model"),
+    )?;
+    command.flag_from_env(
+        "--host",
+        "HOST",
+        serving.bind,
+        why("serve.bind", "the address that it listens on"),
+    )?;
+    command.flag_from_env(
+        "--port",
+        "PORT",
+        serving.port,
+        why("serve.port", "the port that it listens on"),
+    )?;
     limits(&mut command, plan)?;
     placement(&mut command, plan)?;
     cache(&mut command, plan)?;
     sampling(&mut command, plan)?;
-    command.switch("--jinja")?;
+    command.switch(
+        "--jinja",
+        why(
+            "tools",
+            "the model's own chat template, which tool calls need",
+        ),
+    )?;
     // The page would be served without the key, and slots show other clients' prompts.
     command
-        .switch("--no-ui")?
-        .switch("--no-slots")?
-        .switch("--metrics")?;
+        .switch(
+            "--no-ui",
+            why(
+                "serve.api_key_env",
+                "the server's page would be served without the key",
+            ),
+        )?
+        .switch(
+            "--no-slots",
+            why(
+                "serve.api_key_env",
+                "the list of slots shows other clients' prompts",
+            ),
+        )?
+        .switch("--metrics", why("serve", "counters for Prometheus"))?;
     command
-        .flag("--cors-origins", "localhost")?
-        .flag("--timeout", TIMEOUT_S)?;
+        .flag(
+            "--cors-origins",
+            "localhost",
+            why(
+                "serve.bind",
+                "pages of other sites may not use the server from a browser",
+            ),
+        )?
+        .flag(
+            "--timeout",
+            TIMEOUT_S,
+            why(
+                "serve",
+                "seconds after which a silent connection is given up",
+            ),
+        )?;
     Ok(command)
 }
 
@@ -209,13 +307,31 @@ fn limits(command: &mut Command<'_>, plan: &Plan) -> Result<(), CodegenError> {
         l.concurrency,
     )?;
     command
-        .flag("--ctx-size", all)?
-        .flag("--parallel", l.concurrency)?;
+        .flag(
+            "--ctx-size",
+            all,
+            why(
+                "limits.context_tokens",
+                "tokens of all slots together: the server shares them out",
+            ),
+        )?
+        .flag(
+            "--parallel",
+            l.concurrency,
+            why("limits.concurrency", "answers made at the same moment"),
+        )?;
     if let Some(tokens) = l.max_batch_tokens {
-        command.flag("--batch-size", tokens)?;
+        command.flag(
+            "--batch-size",
+            tokens,
+            why(
+                "limits.max_batch_tokens",
+                "tokens of a prompt that are computed together",
+            ),
+        )?;
     }
     // Without a bound a request that names none runs until the context is full.
-    command.flag("--predict", l.max_output_tokens.unwrap_or(l.context_tokens))?;
+    command.flag("--predict", l.max_output_tokens.unwrap_or(l.context_tokens), why("limits.max_output_tokens", "the longest answer when a request doesn't say, so that none runs until the context is full"))?;
     Ok(())
 }
 
@@ -225,15 +341,27 @@ fn placement(command: &mut Command<'_>, plan: &Plan) -> Result<(), CodegenError>
         return Err(refuse("placement.count", 0, "at least 1"));
     }
     if let Some(threads) = p.threads {
-        command.flag("--threads", threads)?;
+        command.flag(
+            "--threads",
+            threads,
+            why("placement.threads", "threads that compute"),
+        )?;
     }
     if Accelerator::of(plan) == Accelerator::None {
-        command.flag("--n-gpu-layers", 0)?;
+        command.flag(
+            "--n-gpu-layers",
+            0,
+            why("placement.device", "how many layers lie on the device"),
+        )?;
         return Ok(());
     }
     let m = &plan.memory;
     let fits = m.device_bytes == 0 || m.total_bytes <= m.device_bytes;
-    command.flag("--n-gpu-layers", if fits { "all" } else { "auto" })?;
+    command.flag(
+        "--n-gpu-layers",
+        if fits { "all" } else { "auto" },
+        why("placement.device", "how many layers lie on the device"),
+    )?;
     if p.count > 1 {
         command.flag(
             "--split-mode",
@@ -242,6 +370,10 @@ fn placement(command: &mut Command<'_>, plan: &Plan) -> Result<(), CodegenError>
             } else {
                 "layer"
             },
+            why(
+                "placement.tensor_parallel",
+                "how layers are cut over the devices",
+            ),
         )?;
     }
     Ok(())
@@ -264,11 +396,26 @@ fn cache(command: &mut Command<'_>, plan: &Plan) -> Result<(), CodegenError> {
     };
     if kind == "q8_0" {
         // Quantised values are only read by the fused attention.
-        command.flag("--flash-attn", "on")?;
+        command.flag(
+            "--flash-attn",
+            "on",
+            why(
+                "kv_precision",
+                "quantised keys and values are only read by the fused attention",
+            ),
+        )?;
     }
     command
-        .flag("--cache-type-k", kind)?
-        .flag("--cache-type-v", kind)?;
+        .flag(
+            "--cache-type-k",
+            kind,
+            why("kv_precision", "storage of keys"),
+        )?
+        .flag(
+            "--cache-type-v",
+            kind,
+            why("kv_precision", "storage of values"),
+        )?;
     Ok(())
 }
 
@@ -276,13 +423,17 @@ fn cache(command: &mut Command<'_>, plan: &Plan) -> Result<(), CodegenError> {
 fn sampling(command: &mut Command<'_>, plan: &Plan) -> Result<(), CodegenError> {
     let s = &plan.sampling;
     command
-        .flag("--temperature", s.temperature)?
-        .flag("--top-p", s.top_p)?;
-    command.flag("--top-k", s.top_k)?.flag("--min-p", s.min_p)?;
+        .flag("--temperature", s.temperature, why("sampling.temperature", "used when a request doesn't say"))?
+        .flag("--top-p", s.top_p, why("sampling.top_p", "used when a request doesn't say; 1 keeps all, which isn't the server's own default"))?;
+    command.flag("--top-k", s.top_k, why("sampling.top_k", "used when a request doesn't say; 0 keeps all, which isn't the server's own default"))?.flag("--min-p", s.min_p, why("sampling.min_p", "used when a request doesn't say; 0 keeps all, which isn't the server's own default"))?;
     if let Some(seed) = s.seed {
         let seed =
             u32::try_from(seed).map_err(|_| refuse("sampling.seed", seed, "at most 4294967295"))?;
-        command.flag("--seed", seed)?;
+        command.flag(
+            "--seed",
+            seed,
+            why("sampling.seed", "the same request gets the same answer"),
+        )?;
     }
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! One module a target; what engines share stands in `engine`.
 
 mod engine;
+pub(crate) mod launch;
 pub(crate) mod llama_server;
 pub(crate) mod rust;
 pub(crate) mod vllm;

@@ -8,9 +8,10 @@ use mistral_core::precision::Precision;
 use serde_json::json;
 
 use super::engine::{self, Accelerator, Serving};
+use super::launch::Launch;
 use super::{Page, render_all, unsupported};
-use crate::CodegenError;
-use crate::flags::{Command, VLLM, Word};
+use crate::flags::{Command, VLLM, Word, why};
+use crate::{CodegenError, Options};
 
 const TARGET: &str = "vllm";
 
@@ -39,22 +40,33 @@ const MEMORY_SHARE: f64 = 0.92;
 const MEMORY_SHARE_MOST: f64 = 0.97;
 
 /// The files that serve `plan` with vLLM.
-pub(crate) fn generate(plan: &Plan) -> Result<FileSet, CodegenError> {
-    let serving = engine::serving(TARGET, plan)?;
-    let model = engine::model_source(TARGET, plan)?;
-    let command = command(plan, &serving)?;
+pub(crate) fn generate(plan: &Plan, _: &Options) -> Result<FileSet, CodegenError> {
+    let launch = launch(plan)?;
     let container = Accelerator::of(plan) == Accelerator::Nvidia;
     let own = context! {
         container => container,
-        model => model,
-        mount => engine::mount(model),
-        // Worker processes exchange tensors through shared memory.
-        shm_gib => if plan.placement.count > 1 { 16 } else { 2 },
-        share => memory_share(plan)?,
-        ..engine::common(plan, &VLLM, &serving, &command)?
+        model => launch.model,
+        mount => engine::mount(&launch.model),
+        shm_gib => launch.shm_gib,
+        ..engine::common(plan, &launch)?
     };
     let around = container.then(|| CONTAINER.iter().chain(engine::COMPOSE));
     render_all(PAGES.iter().chain(around.into_iter().flatten()), &own, plan)
+}
+
+/// How vLLM is started for `plan`.
+pub(super) fn launch(plan: &Plan) -> Result<Launch, CodegenError> {
+    let serving = engine::serving(TARGET, plan)?;
+    let command = command(plan, &serving)?;
+    Ok(Launch {
+        table: &VLLM,
+        command,
+        model: engine::model_source(TARGET, plan)?.to_owned(),
+        local: plan.model.local_path.is_some(),
+        serving,
+        // Worker processes exchange tensors through shared memory.
+        shm_gib: if plan.placement.count > 1 { 16 } else { 2 },
+    })
 }
 
 fn command(plan: &Plan, serving: &Serving) -> Result<Command<'static>, CodegenError> {
@@ -63,36 +75,93 @@ fn command(plan: &Plan, serving: &Serving) -> Result<Command<'static>, CodegenEr
         &VLLM,
         ["vllm".into(), "serve".into(), Word::Variable("model")],
     );
-    command.flag("--served-model-name", &serving.name)?;
+    command.flag(
+        "--served-model-name",
+        &serving.name,
+        why("serve.served_name", "what clients call the model"),
+    )?;
     if let Some(revision) = plan
         .model
         .revision
         .as_ref()
         .filter(|_| plan.model.local_path.is_none())
     {
-        command.flag("--revision", revision)?;
+        command.flag(
+            "--revision",
+            revision,
+            why("model.revision", "these weights and no later ones"),
+        )?;
     }
-    command.flag_from_env("--host", "HOST", serving.bind)?;
-    command.flag_from_env("--port", "PORT", serving.port)?;
+    command.flag_from_env(
+        "--host",
+        "HOST",
+        serving.bind,
+        why("serve.bind", "the address that it listens on"),
+    )?;
+    command.flag_from_env(
+        "--port",
+        "PORT",
+        serving.port,
+        why("serve.port", "the port that it listens on"),
+    )?;
     placement(&mut command, plan)?;
-    command.flag("--max-model-len", plan.limits.context_tokens)?;
-    command.flag("--max-num-seqs", plan.limits.concurrency)?;
+    command.flag(
+        "--max-model-len",
+        plan.limits.context_tokens,
+        why(
+            "limits.context_tokens",
+            "the longest sequence, prompt and answer; lower it first when memory runs out",
+        ),
+    )?;
+    command.flag(
+        "--max-num-seqs",
+        plan.limits.concurrency,
+        why(
+            "limits.concurrency",
+            "sequences in the same moment; what memory was sized for",
+        ),
+    )?;
     if let Some(tokens) = plan.limits.max_batch_tokens {
-        command.flag("--max-num-batched-tokens", tokens)?;
+        command.flag(
+            "--max-num-batched-tokens",
+            tokens,
+            why(
+                "limits.max_batch_tokens",
+                "tokens of a step: more for prompts, fewer for even answers",
+            ),
+        )?;
     }
-    command.flag("--gpu-memory-utilization", memory_share(plan)?)?;
+    command.flag("--gpu-memory-utilization", memory_share(plan)?, why("memory.total_bytes", "share of each device's memory that the engine takes; other programs there need the rest"))?;
     precision(&mut command, plan)?;
     tokenizer(&mut command, plan)?;
     if plan.tools {
-        command.switch("--enable-auto-tool-choice")?;
-        command.flag("--tool-call-parser", "mistral")?;
+        command.switch(
+            "--enable-auto-tool-choice",
+            why("tools", "the model decides by itself when to call a tool"),
+        )?;
+        command.flag(
+            "--tool-call-parser",
+            "mistral",
+            why(
+                "tools",
+                "tool calls come back as the OpenAI interface has them",
+            ),
+        )?;
     }
     if plan.reasoning {
-        command.flag("--reasoning-parser", "mistral")?;
+        command.flag(
+            "--reasoning-parser",
+            "mistral",
+            why("reasoning", "thoughts come back apart from the answer"),
+        )?;
     }
-    command.flag("--override-generation-config", sampling(plan)?)?;
+    command.flag("--override-generation-config", sampling(plan)?, why("sampling", "how tokens are chosen when a request doesn't say, instead of the repository's own file"))?;
     if let Some(seed) = plan.sampling.seed {
-        command.flag("--seed", seed)?;
+        command.flag(
+            "--seed",
+            seed,
+            why("sampling.seed", "the same request gets the same answer"),
+        )?;
     }
     Ok(command)
 }
@@ -132,12 +201,30 @@ fn placement(command: &mut Command<'_>, plan: &Plan) -> Result<(), CodegenError>
             ));
         }
     }
-    command.flag("--tensor-parallel-size", p.tensor_parallel)?;
+    command.flag(
+        "--tensor-parallel-size",
+        p.tensor_parallel,
+        why(
+            "placement.tensor_parallel",
+            "devices that each layer is cut over",
+        ),
+    )?;
     if p.pipeline_parallel > 1 {
-        command.flag("--pipeline-parallel-size", p.pipeline_parallel)?;
+        command.flag(
+            "--pipeline-parallel-size",
+            p.pipeline_parallel,
+            why(
+                "placement.pipeline_parallel",
+                "groups of layers on successive devices",
+            ),
+        )?;
     }
     if p.count > group {
-        command.flag("--data-parallel-size", p.count / group)?;
+        command.flag(
+            "--data-parallel-size",
+            p.count / group,
+            why("placement.count", "whole copies of the model side by side"),
+        )?;
     }
     Ok(())
 }
@@ -171,17 +258,37 @@ fn precision(command: &mut Command<'_>, plan: &Plan) -> Result<(), CodegenError>
         Precision::Bf16 => "bfloat16",
         _ => "auto",
     };
-    command.flag("--dtype", dtype)?;
+    command.flag(
+        "--dtype",
+        dtype,
+        why("precision", "the type that is computed in"),
+    )?;
     // A checkpoint that is stored in this precision says so itself; a flag beside that must name
     // the very same method, so none is given.
     let stored = stored_as(plan, p);
     match p {
         Precision::F32 | Precision::F16 | Precision::Bf16 => {}
-        Precision::Fp8 if !stored => drop(command.flag("--quantization", "fp8_per_tensor")?),
-        Precision::Mxfp4 if !stored => drop(command.flag("--quantization", "mxfp4")?),
+        Precision::Fp8 if !stored => drop(command.flag(
+            "--quantization",
+            "fp8_per_tensor",
+            why("precision", "how weights are stored on the device"),
+        )?),
+        Precision::Mxfp4 if !stored => drop(command.flag(
+            "--quantization",
+            "mxfp4",
+            why("precision", "how weights are stored on the device"),
+        )?),
         // Named, the engine refuses a checkpoint of another kind instead of loading it wide.
-        Precision::Awq if !stored => drop(command.flag("--quantization", "awq")?),
-        Precision::Gptq if !stored => drop(command.flag("--quantization", "gptq")?),
+        Precision::Awq if !stored => drop(command.flag(
+            "--quantization",
+            "awq",
+            why("precision", "how weights are stored on the device"),
+        )?),
+        Precision::Gptq if !stored => drop(command.flag(
+            "--quantization",
+            "gptq",
+            why("precision", "how weights are stored on the device"),
+        )?),
         Precision::Fp8 | Precision::Mxfp4 | Precision::Awq | Precision::Gptq => {}
         Precision::Nvfp4 | Precision::Int8 if stored => {}
         Precision::Nvfp4 | Precision::Int8 => {
@@ -207,7 +314,11 @@ fn precision(command: &mut Command<'_>, plan: &Plan) -> Result<(), CodegenError>
         KvPrecision::F32 => return Err(refuse("kv_precision", "f32", "auto, f16, bf16 or fp8")),
         KvPrecision::Q8_0 => return Err(refuse("kv_precision", "q8_0", "auto, f16, bf16 or fp8")),
     };
-    command.flag("--kv-cache-dtype", cache)?;
+    command.flag(
+        "--kv-cache-dtype",
+        cache,
+        why("kv_precision", "storage of keys and values"),
+    )?;
     Ok(())
 }
 
@@ -246,17 +357,32 @@ fn is_recent(plan: &Plan) -> bool {
 
 fn tokenizer(command: &mut Command<'_>, plan: &Plan) -> Result<(), CodegenError> {
     match plan.tokenizer {
-        TokenizerMode::Hf => drop(command.flag("--tokenizer-mode", "hf")?),
+        TokenizerMode::Hf => drop(command.flag(
+            "--tokenizer-mode",
+            "hf",
+            why("tokenizer", "which tokenizer files encode chats"),
+        )?),
         TokenizerMode::Gguf => {
             return Err(refuse("tokenizer", "gguf", "mistral or hf"));
         }
         TokenizerMode::Mistral => {
-            command.flag("--tokenizer-mode", "mistral")?;
+            command.flag(
+                "--tokenizer-mode",
+                "mistral",
+                why("tokenizer", "which tokenizer files encode chats"),
+            )?;
             // Older repositories have Mistral's tokenizer and only Hugging Face weights, or both
             // forms: the engine's own detection decides there.
             if is_recent(plan) {
-                command.flag("--config-format", "mistral")?;
-                command.flag("--load-format", "mistral")?;
+                command.flag(
+                    "--config-format",
+                    "mistral",
+                    why(
+                        "model.spec",
+                        "this family's dimensions are in Mistral's own params.json",
+                    ),
+                )?;
+                command.flag("--load-format", "mistral", why("model.spec", "of two sets of the same weights in the repository only consolidated* is loaded"))?;
             }
         }
     }

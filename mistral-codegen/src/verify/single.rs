@@ -54,7 +54,7 @@ pub(super) fn check(
     let table: &FlagTable = match target {
         Target::Vllm => &VLLM,
         Target::LlamaServer => &LLAMA_SERVER,
-        Target::Rust => return Ok(()),
+        _ => return Ok(()),
     };
     if name == "start.sh" {
         let detail = flags(&file.contents, table);
