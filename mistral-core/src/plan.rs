@@ -8,6 +8,7 @@ use crate::hardware::{DeviceKind, HardwareTable};
 use crate::model::ModelSpec;
 use crate::precision::Precision;
 use crate::reason::Reason;
+use crate::recommendation::Interval;
 
 /// Model, precision, engine, placement and limits, decided.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -19,7 +20,7 @@ pub struct Plan {
     /// The model's dimensions, when they are known.
     #[serde(default)]
     pub spec: Option<ModelSpec>,
-    /// Storage of the weights.
+    /// Storage of the weights; for the API, which doesn't say, that of the released ones, else bf16.
     pub precision: Precision,
     /// Storage of keys and values.
     #[serde(default)]
@@ -48,6 +49,9 @@ pub struct Plan {
     /// Bytes of weights and of everything, a device; 0 when unknown.
     #[serde(default)]
     pub memory: Memory,
+    /// What is asked of it, and what it should do.
+    #[serde(default, skip_serializing_if = "Expected::is_empty")]
+    pub expected: Expected,
     /// Why each part was decided.
     #[serde(default)]
     pub reasons: Vec<Reason>,
@@ -99,6 +103,8 @@ pub enum Runtime {
     Ollama,
     /// Apple's MLX.
     Mlx,
+    /// Mistral's hosted API: nothing is run by oneself.
+    MistralApi,
 }
 
 /// A name that no runtime has.
@@ -119,6 +125,7 @@ impl Runtime {
         Self::TensorrtLlm,
         Self::Ollama,
         Self::Mlx,
+        Self::MistralApi,
     ];
 
     /// The name as it is serialised.
@@ -132,6 +139,7 @@ impl Runtime {
             Self::TensorrtLlm => "tensorrt-llm",
             Self::Ollama => "ollama",
             Self::Mlx => "mlx",
+            Self::MistralApi => "mistral-api",
         }
     }
 }
@@ -154,6 +162,7 @@ impl FromStr for Runtime {
             "tensorrtllm" | "trtllm" => Ok(Self::TensorrtLlm),
             "ollama" => Ok(Self::Ollama),
             "mlx" => Ok(Self::Mlx),
+            "mistralapi" => Ok(Self::MistralApi),
             _ => Err(UnknownRuntime {
                 found: s.chars().take(64).collect(),
             }),
@@ -170,7 +179,7 @@ impl std::fmt::Display for Runtime {
 /// Devices and how the model lies on them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Placement {
-    /// Name in the hardware table.
+    /// Name in the hardware table; [`Placement::API`] for the hosted API.
     pub device: String,
     /// What it is; a target asks the table when this is absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -178,9 +187,9 @@ pub struct Placement {
     /// Who makes it; a target asks the table when this is absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vendor: Option<String>,
-    /// Devices used together.
+    /// Devices used together; 0 for the hosted API.
     pub count: u32,
-    /// Devices that each layer is cut over.
+    /// Devices that each layer is cut over; 0 for the hosted API.
     pub tensor_parallel: u32,
     /// Groups of layers on successive devices.
     #[serde(default = "one")]
@@ -195,6 +204,9 @@ fn one() -> u32 {
 }
 
 impl Placement {
+    /// What [`device`](Self::device) is where Mistral runs the model.
+    pub const API: &'static str = "api";
+
     /// What the device is and who makes it: as the plan says, else as the hardware table does;
     /// `None` for a device that neither knows.
     #[must_use]
@@ -219,6 +231,35 @@ pub struct Limits {
     /// Longest answer when a request doesn't say, in tokens.
     #[serde(default)]
     pub max_output_tokens: Option<u32>,
+}
+
+/// What is asked of a deployment, and what it should do; each part as far as it is known.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+pub struct Expected {
+    /// Tokens of a usual prompt.
+    #[serde(default)]
+    pub prompt_tokens: Option<u32>,
+    /// Tokens of a usual answer.
+    #[serde(default)]
+    pub output_tokens: Option<u32>,
+    /// Requests a second in the busiest hour.
+    #[serde(default)]
+    pub requests_per_s: Option<f64>,
+    /// Time to the first token, predicted.
+    #[serde(default)]
+    pub ttft_ms: Option<Interval>,
+    /// Time between an answer's tokens, predicted.
+    #[serde(default)]
+    pub tpot_ms: Option<Interval>,
+    /// Dollars that may be spent a month.
+    #[serde(default)]
+    pub usd_per_month: Option<f64>,
+}
+
+impl Expected {
+    fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// Where a server listens.

@@ -111,6 +111,13 @@ impl Demand {
         }
     }
 
+    /// Requests a second in the busiest hour.
+    #[must_use]
+    pub fn peak_requests_per_s(&self) -> f64 {
+        let requests = self.output_tokens_per_month / self.work.output_tokens;
+        requests / DAYS_PER_MONTH / SECONDS_PER_DAY * PEAK
+    }
+
     /// Prompt and generated tokens a month.
     #[must_use]
     pub fn tokens_per_month(&self) -> f64 {

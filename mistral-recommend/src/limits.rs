@@ -2,6 +2,7 @@
 
 use mistral_core::catalog::CatalogModel;
 use mistral_core::need::{HostingNeed, Need, Task};
+use mistral_core::plan::Runtime;
 use mistral_core::reason::Fact;
 use mistral_core::recommendation::{Hosting, Interval};
 
@@ -72,7 +73,7 @@ pub(crate) fn of_model(
     }
     if !own {
         // Neither is the user's choice at the API.
-        if let Some(runtime) = need.runtime {
+        if let Some(runtime) = need.runtime.filter(|&r| r != Runtime::MistralApi) {
             switch("runtime", runtime.name().into(), None);
         }
         if let Some(precision) = need.precision {

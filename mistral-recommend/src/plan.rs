@@ -7,10 +7,11 @@ use mistral_core::hardware::Device;
 use mistral_core::model::ModelSpec;
 use mistral_core::need::Task;
 use mistral_core::plan::{
-    KvPrecision, Limits, Memory, ModelRef, Placement, Plan, Runtime, Sampling, Serve, TokenizerMode,
+    Expected, KvPrecision, Limits, Memory, ModelRef, Placement, Plan, Runtime, Sampling, Serve,
+    TokenizerMode,
 };
 use mistral_core::precision::Precision;
-use mistral_core::recommendation::{Choice, Recommendation};
+use mistral_core::recommendation::{Choice, Hosting, Recommendation};
 
 use crate::demand::Demand;
 use crate::{Context, RecommendError};
@@ -19,8 +20,8 @@ use crate::{Context, RecommendError};
 ///
 /// # Errors
 /// [`RecommendError::UnknownModel`] and [`RecommendError::UnknownDevice`] when the choice isn't
-/// from this context, [`RecommendError::NoPlan`] for the API, which needs no deployment, and for
-/// a model without weights.
+/// from this context, [`RecommendError::NoPlan`] for a model that has no weights or, through the
+/// API, no name there.
 pub fn plan(
     recommendation: &Recommendation,
     choice: &Choice,
@@ -37,17 +38,21 @@ pub fn plan(
         model: model.id.clone(),
         because,
     };
+    if choice.hosting == Hosting::Api {
+        let name = model.api_names.as_ref().and_then(|n| n.value.first());
+        let name = name.ok_or_else(|| no_plan("its name at the API is not known"))?;
+        return Ok(api(recommendation, choice, model, name));
+    }
     let (Some(precision), Some(runtime), Some(name)) =
         (choice.precision, choice.runtime, &choice.device)
     else {
-        return Err(no_plan("the API needs no deployment"));
+        return Err(no_plan("the choice has no engine, precision or device"));
     };
     let repository = model
         .repository_for(precision)
         .ok_or_else(|| no_plan("its weights are not published"))?;
     let device = context.need_device("device", name)?;
     let task = recommendation.need.task.unwrap_or(Task::Chat);
-    let tools = wants(recommendation, Capability::Tools) || task == Task::Agents;
     Ok(Plan {
         schema: Plan::SCHEMA,
         model: ModelRef {
@@ -70,11 +75,74 @@ pub fn plan(
         },
         sampling: sampling(task),
         tokenizer: tokenizer(runtime),
-        tools: tools && model.can(Capability::Tools),
+        tools: tools(recommendation, task, model),
         reasoning: model.can(Capability::Reasoning),
         memory: memory(model, choice, device, precision, context),
+        expected: expected(recommendation, choice),
         reasons: choice.reasons.clone(),
     })
+}
+
+/// The plan of a choice that Mistral runs: which model is asked, how much, and with which key.
+fn api(recommendation: &Recommendation, choice: &Choice, model: &CatalogModel, name: &str) -> Plan {
+    let task = recommendation.need.task.unwrap_or(Task::Chat);
+    Plan {
+        schema: Plan::SCHEMA,
+        model: ModelRef {
+            id: model.id.clone(),
+            hf_repo: None,
+            revision: None,
+            file: None,
+            local_path: None,
+            gated: false,
+        },
+        spec: None,
+        precision: model
+            .native_precision
+            .as_ref()
+            .map_or(Precision::Bf16, |p| p.value),
+        kv_precision: KvPrecision::Auto,
+        runtime: Runtime::MistralApi,
+        placement: Placement {
+            device: Placement::API.to_owned(),
+            device_kind: None,
+            vendor: None,
+            count: 0,
+            tensor_parallel: 0,
+            pipeline_parallel: 1,
+            threads: None,
+        },
+        limits: limits(recommendation, choice),
+        serve: Serve {
+            api_key_env: Some("MISTRAL_API_KEY".to_owned()),
+            served_name: Some(name.to_owned()),
+            ..Serve::default()
+        },
+        sampling: sampling(task),
+        tokenizer: TokenizerMode::Mistral,
+        tools: tools(recommendation, task, model),
+        reasoning: model.can(Capability::Reasoning),
+        memory: Memory::default(),
+        expected: expected(recommendation, choice),
+        reasons: choice.reasons.clone(),
+    }
+}
+
+fn tools(recommendation: &Recommendation, task: Task, model: &CatalogModel) -> bool {
+    let wanted = wants(recommendation, Capability::Tools) || task == Task::Agents;
+    wanted && model.can(Capability::Tools)
+}
+
+fn expected(recommendation: &Recommendation, choice: &Choice) -> Expected {
+    let demand = Demand::of(&recommendation.need);
+    Expected {
+        prompt_tokens: Some(demand.work.prompt_tokens.round() as u32),
+        output_tokens: Some(demand.work.output_tokens.round() as u32),
+        requests_per_s: Some(demand.peak_requests_per_s()),
+        ttft_ms: choice.predicted.ttft_ms,
+        tpot_ms: choice.predicted.tpot_ms,
+        usd_per_month: recommendation.need.budget.usd_per_month,
+    }
 }
 
 /// Dimensions that no document confirms are good for sizes, not for a plan.

@@ -203,10 +203,19 @@ fn a_choice_becomes_a_plan() {
     );
 
     let api = ask("chat through the API");
-    assert!(matches!(
-        plan(&api, &api.choices[0], &context()),
-        Err(RecommendError::NoPlan { .. })
-    ));
+    let p = plan(&api, &api.choices[0], &context()).expect("a plan");
+    assert_eq!(p.runtime, Runtime::MistralApi);
+    assert_eq!((p.placement.device.as_str(), p.placement.count), ("api", 0));
+    let model = context().catalog.get(&p.model.id).expect("listed");
+    let names = &model.api_names.as_ref().expect("it is served").value;
+    assert_eq!(p.serve.served_name.as_ref(), names.first());
+    assert_eq!(p.serve.api_key_env.as_deref(), Some("MISTRAL_API_KEY"));
+    assert!(p.expected.output_tokens.is_some());
+    let json = serde_json::to_string(&p).expect("serialises");
+    assert_eq!(
+        serde_json::from_str::<mistral_core::plan::Plan>(&json).expect("parses"),
+        p
+    );
 }
 
 #[test]

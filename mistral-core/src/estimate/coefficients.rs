@@ -33,7 +33,10 @@ impl EngineClass {
 impl From<Runtime> for EngineClass {
     fn from(runtime: Runtime) -> Self {
         match runtime {
-            Runtime::Vllm | Runtime::Sglang | Runtime::TensorrtLlm => Self::Serving,
+            // The API has no machine to estimate; what serves many stands for it.
+            Runtime::Vllm | Runtime::Sglang | Runtime::TensorrtLlm | Runtime::MistralApi => {
+                Self::Serving
+            }
             Runtime::MistralInfer => Self::Native,
             Runtime::LlamaServer | Runtime::Ollama | Runtime::Mlx => Self::Local,
         }
