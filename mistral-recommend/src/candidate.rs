@@ -1,5 +1,7 @@
 //! One candidate: a model, how and where it runs, and what that gives.
 
+use std::sync::Arc;
+
 use mistral_core::catalog::CatalogModel;
 use mistral_core::estimate::{EngineClass, MemoryNeed, Setup, Shape, memory_need, usable_bytes};
 use mistral_core::hardware::Device;
@@ -19,10 +21,12 @@ pub(crate) const HOURS_PER_MONTH: f64 = 730.0;
 pub(crate) const USD_PER_KWH: f64 = 0.20;
 
 /// A model, how and where it runs, and what that gives.
+///
+/// A search makes a hundred thousand of them: what many have in common is shared.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Candidate {
     /// Catalogue id.
-    pub model: String,
+    pub model: Arc<str>,
     /// Who runs it.
     pub hosting: Hosting,
     /// Storage of the weights.
@@ -30,7 +34,7 @@ pub struct Candidate {
     /// Engine.
     pub runtime: Option<Runtime>,
     /// Name in the hardware table.
-    pub device: Option<String>,
+    pub device: Option<Arc<str>>,
     /// Devices in all.
     pub count: u32,
     /// Devices that each layer is cut over; 0 for the API.
@@ -42,7 +46,7 @@ pub struct Candidate {
     /// Bytes that an engine may plan with on one device.
     pub usable_bytes: f64,
     /// How good its answers should be.
-    pub quality: Quality,
+    pub quality: Arc<Quality>,
     /// Requests at once that this was predicted for.
     pub concurrency: u32,
 }
@@ -138,13 +142,13 @@ pub(crate) fn fit(setup: &Setup<'_>, config: Config, demand: &Demand) -> Fit {
 
 /// Everything about one way to run a model.
 pub(crate) fn own(
-    model: &CatalogModel,
+    model: &Arc<str>,
     setup: &Setup<'_>,
     config: Config,
     machines: &Machines,
     demand: &Demand,
     fit: Fit,
-    quality: Quality,
+    quality: &Arc<Quality>,
 ) -> Candidate {
     let copies = f64::from(config.count / config.tensor_parallel.max(1)).max(1.0);
     let forecast = setup.forecast(demand.work, share(demand, config));
@@ -163,11 +167,11 @@ pub(crate) fn own(
     let usd_per_month = month_of(machines, config.count);
     let mtok = demand.tokens_per_month() / 1e6;
     Candidate {
-        model: model.id.clone(),
+        model: Arc::clone(model),
         hosting: Hosting::SelfHosted,
         precision: Some(config.precision),
         runtime: Some(config.runtime),
-        device: Some(machines.device.name.clone()),
+        device: Some(Arc::clone(&machines.name)),
         count: config.count,
         tensor_parallel: config.tensor_parallel,
         predicted: Predicted {
@@ -188,7 +192,7 @@ pub(crate) fn own(
         },
         memory: Some(memory),
         usable_bytes: fit.usable,
-        quality,
+        quality: Arc::clone(quality),
         concurrency: demand.concurrency,
     }
 }
@@ -229,7 +233,7 @@ pub(crate) fn api(model: &CatalogModel, demand: &Demand, quality: Quality) -> Op
     };
     let mtok = demand.tokens_per_month() / 1e6;
     Some(Candidate {
-        model: model.id.clone(),
+        model: model.id.as_str().into(),
         hosting: Hosting::Api,
         precision: None,
         runtime: None,
@@ -243,7 +247,7 @@ pub(crate) fn api(model: &CatalogModel, demand: &Demand, quality: Quality) -> Op
         },
         memory: None,
         usable_bytes: 0.0,
-        quality,
+        quality: Arc::new(quality),
         concurrency: demand.concurrency,
     })
 }

@@ -150,7 +150,7 @@ pub(crate) fn dominated(c: &Candidate, by: &Candidate) -> Lost {
     let by_words = format!("{} ({})", by.model, how(by));
     let reason = Reason::new("dominated")
         .fact("this", how(c))
-        .fact("by", by.model.as_str())
+        .fact("by", &*by.model)
         .fact("by_how", how(by));
     let words = format!(
         "{by_words} is at least as good in quality, speed, cost, licence and support; it was taken in {}",

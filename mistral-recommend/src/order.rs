@@ -9,7 +9,7 @@ use crate::lost;
 use crate::pareto;
 use crate::reasons::reasons;
 use crate::retrieve::Machines;
-use crate::score::{Score, score_by};
+use crate::score::{Score, Standing};
 use crate::search::{Kept, Search};
 
 /// Most choices shown.
@@ -21,28 +21,32 @@ type Ranked = (usize, Score);
 impl Search<'_> {
     /// The choices, and the models that were left behind by them.
     pub(crate) fn order(&self, kept: &[Kept]) -> (Vec<Choice>, Vec<Lost>) {
-        let candidates: Vec<&Candidate> = kept.iter().map(|k| &k.candidate).collect();
-        let scores = self.scores(&candidates);
-        let (ranked, mut behind) = undominated(best_of_each(&candidates, &scores), &candidates);
-        let mut ranked = ranked;
+        let scorer = self.scorer();
+        let ranked = best_of_each(kept).into_iter().filter_map(|i| {
+            let c = &kept[i].candidate;
+            let model = self.context.catalog.get(&c.model)?;
+            Some((i, scorer.score(c, Standing::of(model))))
+        });
+        let (mut ranked, mut behind) = undominated(ranked.collect(), kept);
         let shown = ranked.len().min(MOST_CHOICES);
-        show_both_hosts(&mut ranked, shown, &candidates);
+        show_both_hosts(&mut ranked, shown, kept);
         let (first, rest) = ranked.split_at(shown);
         if let (Some(best), Some(last)) = (first.first(), first.last()) {
             behind.extend(
                 rest.iter()
-                    .map(|(i, s)| lost::outscored(candidates[*i], s, last.1.value, &best.1)),
+                    .map(|(i, s)| lost::outscored(&kept[*i].candidate, s, last.1.value, &best.1)),
             );
         }
-        let shown = |model: &str| first.iter().any(|r| candidates[r.0].model == model);
+        let shown = |model: &str| first.iter().any(|r| *kept[r.0].candidate.model == *model);
         let mut seen = std::collections::BTreeSet::new();
         behind.retain(|l| !shown(&l.model) && seen.insert(l.model.clone()));
         let choices = first
             .iter()
             .filter_map(|(i, s)| {
                 let machines = kept[*i].machines.map(|m| &self.machines[m]);
-                let pareto = !candidates.iter().any(|c| pareto::beats(c, candidates[*i]));
-                self.choice(candidates[*i], s, pareto, machines)
+                let own = &kept[*i].candidate;
+                let pareto = !kept.iter().any(|k| pareto::beats(&k.candidate, own));
+                self.choice(own, s, pareto, machines)
             })
             .collect();
         (choices, behind)
@@ -50,21 +54,8 @@ impl Search<'_> {
 
     /// The first of [`order`](Self::order).
     pub(crate) fn best<'k>(&self, kept: &'k [Kept]) -> Option<&'k Candidate> {
-        let candidates: Vec<&Candidate> = kept.iter().map(|k| &k.candidate).collect();
-        let scores = self.scores(&candidates);
-        let (first, _) = best_of_each(&candidates, &scores).into_iter().next()?;
+        let first = best_of_each(kept).into_iter().next()?;
         Some(&kept[first].candidate)
-    }
-
-    fn scores(&self, candidates: &[&Candidate]) -> Vec<Option<Score>> {
-        let weights = self.context.weights();
-        candidates
-            .iter()
-            .map(|c| {
-                let model = self.context.catalog.get(&c.model)?;
-                Some(score_by(&weights, c, model, self.need, self.demand))
-            })
-            .collect()
     }
 
     fn choice(
@@ -81,10 +72,10 @@ impl Search<'_> {
         let mut reasons = reasons(c, model, machines, self.need, demand, source);
         reasons.extend(context.learned_reasons(c));
         Some(Choice {
-            model: c.model.clone(),
+            model: c.model.to_string(),
             precision: c.precision,
             hosting: c.hosting,
-            device: c.device.clone(),
+            device: c.device.as_deref().map(str::to_owned),
             count: c.count,
             tensor_parallel: c.tensor_parallel,
             runtime: c.runtime,
@@ -102,51 +93,66 @@ impl Search<'_> {
     }
 }
 
-/// The best candidate of each model and host, best first.
-fn best_of_each(candidates: &[&Candidate], scores: &[Option<Score>]) -> Vec<Ranked> {
-    let mut best: BTreeMap<(&str, Hosting), (usize, &Score)> = BTreeMap::new();
-    for (i, (c, s)) in candidates.iter().zip(scores).enumerate() {
-        let Some(s) = s else { continue };
-        let key = (c.model.as_str(), c.hosting);
-        if best.get(&key).is_none_or(|old| s.value > old.1.value) {
-            best.insert(key, (i, s));
+/// The best candidate of each model and host, best first; of equals the one with the smaller key.
+fn best_of_each(kept: &[Kept]) -> Vec<usize> {
+    let mut best: BTreeMap<(&str, Hosting), usize> = BTreeMap::new();
+    let mut start = 0;
+    // One look-up a run, not one a candidate: what is kept is in the order of its keys.
+    for run in kept.chunk_by(|a, b| kind(a) == kind(b)) {
+        let top = (1..run.len()).fold(0, |top, i| {
+            if run[i].score > run[top].score {
+                i
+            } else {
+                top
+            }
+        });
+        let slot = best.entry(kind(&run[0])).or_insert(start + top);
+        if run[top].score > kept[*slot].score {
+            *slot = start + top;
         }
+        start += run.len();
     }
-    let mut ranked: Vec<Ranked> = best.into_values().map(|(i, s)| (i, s.clone())).collect();
+    let mut ranked: Vec<usize> = best.into_values().collect();
     ranked.sort_by(|a, b| {
-        b.1.value
-            .total_cmp(&a.1.value)
-            .then_with(|| candidates[a.0].key().cmp(&candidates[b.0].key()))
+        let (a, b) = (&kept[*a], &kept[*b]);
+        b.score
+            .total_cmp(&a.score)
+            .then_with(|| a.candidate.key().cmp(&b.candidate.key()))
     });
     ranked
 }
 
+fn kind(kept: &Kept) -> (&str, Hosting) {
+    (&kept.candidate.model, kept.candidate.hosting)
+}
+
 /// Drops what another model equals or beats in everything that decides, weights apart. The first
 /// stays: nothing has a higher score.
-fn undominated(ranked: Vec<Ranked>, candidates: &[&Candidate]) -> (Vec<Ranked>, Vec<Lost>) {
-    let mut kept: Vec<Ranked> = Vec::with_capacity(ranked.len());
+fn undominated(ranked: Vec<Ranked>, kept: &[Kept]) -> (Vec<Ranked>, Vec<Lost>) {
+    let candidate = |i: usize| &kept[i].candidate;
+    let mut front: Vec<Ranked> = Vec::with_capacity(ranked.len());
     let mut behind = Vec::new();
     for (i, s) in ranked {
         // What was ranked before scores more; a dominating candidate of another model scores more
         // by all but its memory, so looking among the best of each model is enough.
-        let by = kept.iter().find(|(other, theirs)| {
+        let by = front.iter().find(|(other, theirs)| {
             let longer = |part: &str| match (theirs.parts.get(part), s.parts.get(part)) {
                 (Some(theirs), Some(own)) => theirs >= own,
                 (None, None) => true,
                 _ => false,
             };
-            candidates[*other].model != candidates[i].model
-                && pareto::beats(candidates[*other], candidates[i])
+            candidate(*other).model != candidate(i).model
+                && pareto::beats(candidate(*other), candidate(i))
                 && ["licence", "longevity", "provenance"]
                     .into_iter()
                     .all(longer)
         });
         match by {
-            Some((by, _)) => behind.push(lost::dominated(candidates[i], candidates[*by])),
-            None => kept.push((i, s)),
+            Some((by, _)) => behind.push(lost::dominated(candidate(i), candidate(*by))),
+            None => front.push((i, s)),
         }
     }
-    (kept, behind)
+    (front, behind)
 }
 
 fn memory(c: &Candidate, machines: Option<&Machines>) -> Option<MemoryParts> {
@@ -163,8 +169,8 @@ fn memory(c: &Candidate, machines: Option<&Machines>) -> Option<MemoryParts> {
 
 /// When all that is shown has one host and the other is possible too, its best takes the last
 /// place: the reader sees what the other way costs.
-fn show_both_hosts(ranked: &mut [Ranked], shown: usize, candidates: &[&Candidate]) {
-    let host = |r: &Ranked| candidates[r.0].hosting;
+fn show_both_hosts(ranked: &mut [Ranked], shown: usize, kept: &[Kept]) {
+    let host = |r: &Ranked| kept[r.0].candidate.hosting;
     let Some(first) = ranked.first().map(host) else {
         return;
     };

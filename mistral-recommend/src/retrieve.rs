@@ -1,5 +1,7 @@
 //! Candidates: every model in every precision on every engine and device that could do the job.
 
+use std::sync::Arc;
+
 use mistral_core::capability::Capability;
 use mistral_core::catalog::CatalogModel;
 use mistral_core::hardware::{Device, DeviceKind};
@@ -15,6 +17,8 @@ use crate::{Context, RecommendError};
 pub(crate) struct Machines {
     /// The device, its memory as the need says.
     pub(crate) device: Device,
+    /// Its name, for all candidates on it.
+    pub(crate) name: Arc<str>,
     /// The most of them; candidates use fewer too.
     pub(crate) count: u32,
     /// Who pays.
@@ -112,6 +116,7 @@ pub(crate) fn machines(
             .filter(offered)
             .map(|d| Machines {
                 device: d.clone(),
+                name: d.name.as_str().into(),
                 count: MOST_OFFERED,
                 ownership: Ownership::Rented,
                 named: false,
@@ -125,6 +130,7 @@ pub(crate) fn machines(
             let mut device = context.need_device("hardware.device", name)?.clone();
             device.memory_gb = h.memory_gb.unwrap_or(device.memory_gb);
             Ok(Machines {
+                name: device.name.as_str().into(),
                 device,
                 count: h.count,
                 ownership: h.ownership,

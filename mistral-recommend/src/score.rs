@@ -111,19 +111,7 @@ pub fn score_by(
     need: &Need,
     demand: &Demand,
 ) -> Score {
-    let parts = parts(c, model, need, demand);
-    let features = features(&parts, c.hosting, &c.predicted, need);
-    let emphasis = PARTS.map(|part| emphasis(part, need));
-    let (mut sum, mut fixed, mut own) = (0.0, 0.0, 0.0);
-    for (i, emphasis) in emphasis.into_iter().enumerate() {
-        sum += weights.0[i] * features[i];
-        fixed += Weights::FIXED.0[i] * emphasis;
-        own += weights.0[i] * emphasis;
-    }
-    Score {
-        value: round(sum * fixed / own),
-        parts: parts.into_iter().map(|(k, v)| (k, round(v))).collect(),
-    }
+    Scorer::new(*weights, need, demand).score(c, Standing::of(model))
 }
 
 /// What weights multiply, in the order of [`PARTS`]: a candidate's score is their sum, and by the
@@ -136,10 +124,23 @@ pub fn features(
     predicted: &Predicted,
     need: &Need,
 ) -> [f64; PARTS.len()] {
+    let parts = PARTS.map(|part| parts.get(part).copied());
+    features_of(parts, &emphases(need), hosting, predicted, need)
+}
+
+/// A value of each part that can be known, in the order of [`PARTS`].
+type Parts = [Option<f64>; PARTS.len()];
+
+fn features_of(
+    parts: Parts,
+    emphasis: &[f64; PARTS.len()],
+    hosting: Hosting,
+    predicted: &Predicted,
+    need: &Need,
+) -> [f64; PARTS.len()] {
     let fixed = Weights::FIXED.0;
-    let emphasis = PARTS.map(|part| emphasis(part, need));
     let has = PARTS.map(|part| hosting == Hosting::SelfHosted || !own_machines_only(part));
-    let mut values = PARTS.map(|part| parts.get(part).copied().unwrap_or(UNKNOWN));
+    let mut values = parts.map(|part| part.unwrap_or(UNKNOWN));
     let (mut sum, mut weights, mut all) = (0.0, 0.0, 0.0);
     for i in 0..PARTS.len() {
         all += fixed[i] * emphasis[i];
@@ -159,63 +160,122 @@ pub fn features(
     std::array::from_fn(|i| values[i] * emphasis[i] * factor / all)
 }
 
+/// What a model's licence and age count, however it runs.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Standing {
+    licence: f64,
+    longevity: f64,
+}
+
+impl Standing {
+    pub(crate) fn of(model: &CatalogModel) -> Self {
+        Self {
+            licence: licence(model),
+            longevity: longevity(model),
+        }
+    }
+}
+
+/// Scores candidates for one need; what is the same for all of them is computed once.
+pub(crate) struct Scorer<'a> {
+    weights: Weights,
+    need: &'a Need,
+    demand: &'a Demand,
+    emphasis: [f64; PARTS.len()],
+    /// What brings scores by these weights to the scale of the fixed ones.
+    scale: f64,
+}
+
+impl<'a> Scorer<'a> {
+    pub(crate) fn new(weights: Weights, need: &'a Need, demand: &'a Demand) -> Self {
+        let emphasis = emphases(need);
+        let sum = |w: &Weights| w.0.iter().zip(emphasis).map(|(w, e)| w * e).sum::<f64>();
+        Self {
+            scale: sum(&Weights::FIXED) / sum(&weights),
+            weights,
+            need,
+            demand,
+            emphasis,
+        }
+    }
+
+    /// [`Score::value`] alone.
+    pub(crate) fn value(&self, c: &Candidate, standing: Standing) -> f64 {
+        self.value_of(c, parts(c, standing, self.need, self.demand))
+    }
+
+    pub(crate) fn score(&self, c: &Candidate, standing: Standing) -> Score {
+        let parts = parts(c, standing, self.need, self.demand);
+        let named = PARTS.into_iter().zip(parts);
+        Score {
+            value: self.value_of(c, parts),
+            parts: named
+                .filter_map(|(name, part)| Some((name.to_owned(), round(part?))))
+                .collect(),
+        }
+    }
+
+    fn value_of(&self, c: &Candidate, parts: Parts) -> f64 {
+        let features = features_of(parts, &self.emphasis, c.hosting, &c.predicted, self.need);
+        let each = self.weights.0.iter().zip(features);
+        round(each.map(|(w, f)| w * f).sum::<f64>() * self.scale)
+    }
+}
+
 fn own_machines_only(part: &str) -> bool {
     matches!(part, "headroom" | "provenance")
 }
 
-fn emphasis(part: &str, need: &Need) -> f64 {
-    if emphasised(part, &need.priorities) {
-        EMPHASIS
-    } else {
-        1.0
-    }
+fn emphases(need: &Need) -> [f64; PARTS.len()] {
+    PARTS.map(|part| {
+        if emphasised(part, &need.priorities) {
+            EMPHASIS
+        } else {
+            1.0
+        }
+    })
 }
 
 /// The parts that can be known, each from 0 to 1.
-fn parts(
-    c: &Candidate,
-    model: &CatalogModel,
-    need: &Need,
-    demand: &Demand,
-) -> BTreeMap<String, f64> {
-    let mut parts = BTreeMap::new();
-    parts.insert("quality".to_owned(), c.quality.value);
+fn parts(c: &Candidate, standing: Standing, need: &Need, demand: &Demand) -> Parts {
     let p = &c.predicted;
-    if let (Some(first), Some(each)) = (p.ttft_ms, p.tpot_ms) {
+    let latency = p.ttft_ms.zip(p.tpot_ms).map(|(first, each)| {
         // Half of what is allowed is comfortable; a second and 50 ms (twice reading speed) when
         // nothing is said.
         let first_half = need.latency.ttft_ms.map_or(1000.0, |l| l / 2.0);
         let each_half = need.latency.tpot_ms.map_or(50.0, |l| l / 2.0);
-        let value = 0.5 * (falling(first.value, first_half) + falling(each.value, each_half));
-        parts.insert("latency".to_owned(), value);
-    }
-    if let Some(rate) = p.tokens_per_s {
+        0.5 * (falling(first.value, first_half) + falling(each.value, each_half))
+    });
+    let throughput = p.tokens_per_s.map(|rate| {
         let wanted = demand.output_tokens_per_month / (730.0 * 3600.0) * 4.0;
-        parts.insert(
-            "throughput".to_owned(),
-            rate.value / (rate.value + wanted.max(1.0)),
-        );
-    }
-    if let Some(memory) = &c.memory {
+        rate.value / (rate.value + wanted.max(1.0))
+    });
+    let headroom = c.memory.as_ref().map(|memory| {
         let left = 1.0 - memory.per_device / c.usable_bytes.max(1.0);
         // A third of the memory free is all that context growth asks for.
-        parts.insert("headroom".to_owned(), (left * 3.0).clamp(0.0, 1.0));
-    }
-    if let Some(usd) = p.usd_per_month {
+        (left * 3.0).clamp(0.0, 1.0)
+    });
+    let cost = p.usd_per_month.map(|usd| {
         let half = need.budget.usd_per_month.map_or(USUAL_USD, |b| b.max(1.0));
-        parts.insert("cost".to_owned(), falling(usd.value, half));
-    }
-    if c.hosting == Hosting::SelfHosted {
+        falling(usd.value, half)
+    });
+    let provenance = (c.hosting == Hosting::SelfHosted).then(|| {
         // Files that others converted, or that are still to be converted, must be trusted or made.
         let converted = c
             .precision
             .is_some_and(|p| p.is_gguf() || p == Precision::Mlx4);
-        parts.insert("provenance".to_owned(), if converted { 0.4 } else { 1.0 });
-    }
-    parts.insert("licence".to_owned(), licence(model));
-    parts.insert("longevity".to_owned(), longevity(model));
-
-    parts
+        if converted { 0.4 } else { 1.0 }
+    });
+    [
+        Some(c.quality.value),
+        latency,
+        throughput,
+        headroom,
+        cost,
+        Some(standing.licence),
+        Some(standing.longevity),
+        provenance,
+    ]
 }
 
 /// Below reading speed everything else counts for little: nobody waits for a good answer that

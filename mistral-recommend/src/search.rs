@@ -1,8 +1,8 @@
 //! The search: every model in every way it could run, against the limits.
 
 use std::collections::BTreeMap;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 use mistral_core::catalog::CatalogModel;
 use mistral_core::estimate::{EngineClass, Shape};
@@ -15,8 +15,9 @@ use crate::candidate::{self, Candidate, Effort};
 use crate::demand::Demand;
 use crate::limits::{self, Violation};
 use crate::lost::{self, Miss};
-use crate::quality::{Grader, quality};
+use crate::quality::{Grader, Quality, quality};
 use crate::retrieve::{self, Config, Machines};
+use crate::score::{Scorer, Standing};
 
 /// Most threads that a search takes.
 const MOST_THREADS: usize = 8;
@@ -35,6 +36,8 @@ pub(crate) struct Search<'a> {
 /// A candidate that keeps all limits, and the machines that it uses.
 pub(crate) struct Kept {
     pub(crate) candidate: Candidate,
+    /// Its score's value.
+    pub(crate) score: f64,
     pub(crate) machines: Option<usize>,
 }
 
@@ -92,6 +95,11 @@ impl Search<'_> {
         found
     }
 
+    /// Scores for this need.
+    pub(crate) fn scorer(&self) -> Scorer<'_> {
+        Scorer::new(self.context.weights(), self.need, self.demand)
+    }
+
     /// All ways to run one model.
     fn one(&self, model: &CatalogModel, effort: Effort) -> Found {
         let mut found = Found::default();
@@ -138,7 +146,8 @@ impl Search<'_> {
         };
         let mut broken = limits::of_model(model, Hosting::Api, need, demand);
         broken.extend(limits::of_candidate(&c, 0.0, need, demand));
-        found.file(c, None, broken);
+        let score = self.scorer().value(&c, Standing::of(model));
+        found.file(c, score, None, broken);
     }
 
     fn own(&self, model: &CatalogModel, effort: Effort, found: &mut Found) {
@@ -151,7 +160,9 @@ impl Search<'_> {
             return;
         };
         let own = Own {
-            model,
+            model: model.id.as_str().into(),
+            scorer: self.scorer(),
+            standing: Standing::of(model),
             text_only: whole.text_only(),
             whole,
             grader: Grader::new(model, self.demand.task),
@@ -161,6 +172,7 @@ impl Search<'_> {
         for (index, group) in self.machines.iter().enumerate() {
             let formats = retrieve::formats(model, architecture, &group.device, self.need);
             for (runtime, precision) in formats {
+                let grade = Arc::new(own.grader.at(Some(precision)));
                 for (count, tensor_parallel) in retrieve::layouts(group.count) {
                     let config = Config {
                         precision,
@@ -168,7 +180,7 @@ impl Search<'_> {
                         tensor_parallel,
                         count,
                     };
-                    let enough = self.try_on(&own, config, index, effort, found);
+                    let enough = self.try_on(&own, config, &grade, index, effort, found);
                     // Of machines on offer the smallest number that does the work is enough.
                     if enough && !group.named {
                         break;
@@ -184,6 +196,7 @@ impl Search<'_> {
         &self,
         own: &Own<'_>,
         config: Config,
+        grade: &Arc<Quality>,
         index: usize,
         effort: Effort,
         found: &mut Found,
@@ -208,11 +221,10 @@ impl Search<'_> {
             ));
             let device = &group.device.name;
             let how = || format!("{} on {} x {device}", config.precision, config.count);
-            found.miss(&own.model.id, broken, group.named, how);
+            found.miss(&own.model, broken, group.named, how);
             return false;
         }
-        let grade = own.grader.at(Some(config.precision));
-        let c = candidate::own(own.model, &setup, config, group, demand, fit, grade)
+        let c = candidate::own(&own.model, &setup, config, group, demand, fit, grade)
             .corrected(self.context, demand);
         let mut broken = own.broken.clone();
         broken.extend(limits::of_candidate(
@@ -222,14 +234,17 @@ impl Search<'_> {
             demand,
         ));
         let enough = fits && broken.iter().all(|v| v.constraint.starts_with("budget"));
-        found.file(c, Some(index), broken);
+        let score = own.scorer.value(&c, own.standing);
+        found.file(c, score, Some(index), broken);
         enough
     }
 }
 
 /// What every configuration of one model shares.
 struct Own<'a> {
-    model: &'a CatalogModel,
+    model: Arc<str>,
+    scorer: Scorer<'a>,
+    standing: Standing,
     whole: Shape,
     /// Local engines keep the encoder in a file of its own, which text alone doesn't load.
     text_only: Shape,
@@ -239,10 +254,17 @@ struct Own<'a> {
 
 impl Found {
     /// Files a candidate under what it broke.
-    fn file(&mut self, candidate: Candidate, machines: Option<usize>, broken: Vec<Violation>) {
+    fn file(
+        &mut self,
+        candidate: Candidate,
+        score: f64,
+        machines: Option<usize>,
+        broken: Vec<Violation>,
+    ) {
         if broken.is_empty() {
             self.kept.push(Kept {
                 candidate,
+                score,
                 machines,
             });
         } else {
@@ -306,8 +328,8 @@ impl Found {
             .kept
             .chunk_by(|a, b| a.candidate.model == b.candidate.model);
         for model in models.filter_map(|kept| kept.first()) {
-            self.missed.remove(&model.candidate.model);
-            self.unable.remove(&model.candidate.model);
+            self.missed.remove(&*model.candidate.model);
+            self.unable.remove(&*model.candidate.model);
         }
         let missed = &self.missed;
         self.unable.retain(|id, _| !missed.contains_key(id));

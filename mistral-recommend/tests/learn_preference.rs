@@ -153,7 +153,7 @@ fn cases(wanted: usize, random: &mut Random) -> Vec<Case> {
                     .map(|i| Weights::FIXED.amounts()[i] * emphasis(i))
                     .sum();
                 let quality = parts[0].expect("known of all");
-                let key = (c.model.clone(), c.hosting);
+                let key = (c.model.to_string(), c.hosting);
                 let kind = kinds.iter().position(|k| *k == key).unwrap_or_else(|| {
                     kinds.push(key);
                     kinds.len() - 1

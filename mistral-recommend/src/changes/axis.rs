@@ -103,7 +103,7 @@ impl Axis {
             }
             let any = self.walk(ask, &start, direction, same);
             let other_model = any.as_ref().is_some_and(|c| {
-                c.then.model != ask.best.model || c.then.hosting != ask.best.hosting
+                *c.then.model != *ask.best.model || c.then.hosting != ask.best.hosting
             });
             if any.is_some() && !other_model {
                 list.extend(self.walk(ask, &start, direction, same_kind));

@@ -32,7 +32,7 @@ pub(crate) fn break_even(r: &Recommendation, context: &Context<'_>) -> Vec<Break
     };
     let api_of = |model: &str| {
         now.iter()
-            .find(|c| c.hosting == Hosting::Api && c.model == model)
+            .find(|c| c.hosting == Hosting::Api && *c.model == *model)
     };
     let best = |hosting| r.choices.iter().find(|c| c.hosting == hosting);
     let mut pairs: Vec<(&Candidate, String)> = Vec::new();

@@ -74,10 +74,10 @@ fn same(a: &Candidate, b: &Candidate) -> bool {
 
 fn winner(c: &Candidate) -> Winner {
     Winner {
-        model: c.model.clone(),
+        model: c.model.to_string(),
         precision: c.precision,
         hosting: c.hosting,
-        device: c.device.clone(),
+        device: c.device.as_deref().map(str::to_owned),
         count: c.count,
         tensor_parallel: c.tensor_parallel,
         runtime: c.runtime,
