@@ -1,20 +1,23 @@
 //! From a plan to checked deployment files: one line of JSON a file.
 //!
-//! What a checker found, and which checkers aren't installed, goes to standard error. Exit status 1
-//! when a check failed.
+//! A tree of the files with their verdicts goes to standard error, `--html FILE` makes a page of
+//! plan, predictions and checks. With `--verify`, a file that a checker refuses isn't written, and
+//! the exit status is 1. `--diff OLD.json` prints what changes between two plans, and why, and
+//! writes nothing.
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use mistral_codegen::verify::{Checkers, Verdict, verify};
-use mistral_codegen::{Dependency, FileSet, Options, Target, generate};
-use mistral_examples::{Outcome, UsageError, run};
+use mistral_codegen::{Dependency, FileSet, Options, Plan, Target, diff, generate, report};
+use mistral_examples::{Outcome, UsageError, print_line, run};
 use serde::Serialize;
 
-const USAGE: &str = "PLAN.json --target rust|vllm|llama-server --out DIR [--verify]";
+const USAGE: &str =
+    "PLAN.json --target NAME (--out DIR [--verify] [--html FILE] | --diff OLD.json)";
 const OPTIONS: mistral_examples::Options<'static> = mistral_examples::Options {
-    valued: &["target", "out"],
+    valued: &["target", "out", "html", "diff"],
     switches: &["verify"],
     max_positional: 1,
 };
@@ -36,40 +39,36 @@ struct Checked {
 fn main() -> ExitCode {
     run(USAGE, &OPTIONS, |arguments| {
         let missing = |name| UsageError(format!("--{name} is missing"));
-        let path = arguments.required(0, "PLAN.json")?;
+        let plan = read_plan(arguments.required(0, "PLAN.json")?)?;
         let target: Target = arguments
             .text("target")
             .ok_or_else(|| missing("target"))?
             .parse()?;
-        let out = arguments.text("out").ok_or_else(|| missing("out"))?;
-        let text = std::fs::read_to_string(path).map_err(|e| format!("{path}: {e}"))?;
-        let plan = serde_json::from_str(&text).map_err(|e| format!("{path}: not a plan: {e}"))?;
         let workspace = Path::new(env!("CARGO_MANIFEST_DIR"))
             .join("..")
             .canonicalize()?;
-        let mistral_infer = Dependency::Path(workspace.join("mistral-infer"));
         let options = Options {
-            mistral_infer,
+            mistral_infer: Dependency::Path(workspace.join("mistral-infer")),
             ..Options::default()
         };
+        if let Some(old) = arguments.text("diff") {
+            print!("{}", diff(target, &read_plan(old)?, &plan, &options)?);
+            return Ok(Outcome::Good);
+        }
+        let out = arguments.text("out").ok_or_else(|| missing("out"))?;
         let files = generate(target, &plan, &options)?;
-        files.write(Path::new(out))?;
         let verdict = match arguments.switch("verify") {
             true => check(target, &files, &workspace)?,
             false => Verdict::default(),
         };
-        for file in files.iter() {
-            let path = file.path.as_str();
-            let checks = verdict.of(path).iter().map(|c| Checked {
-                tool: c.tool,
-                ok: c.ok,
-            });
-            let line = Line {
-                path,
-                bytes: file.contents.len(),
-                checks: checks.collect(),
-            };
-            println!("{}", serde_json::to_string(&line)?);
+        verdict.passing(&files).write(Path::new(out))?;
+        print_lines(&files, &verdict)?;
+        eprint!("{}", report::tree(&files, &verdict));
+        if let Some(html) = arguments.text("html") {
+            write_page(
+                Path::new(html),
+                report::page(target, &plan, &files, &verdict),
+            )?;
         }
         Ok(if verdict.ok() {
             Outcome::Good
@@ -77,6 +76,37 @@ fn main() -> ExitCode {
             Outcome::OutOfTolerance
         })
     })
+}
+
+fn read_plan(path: &str) -> Result<Plan, String> {
+    let text = std::fs::read_to_string(path).map_err(|e| format!("{path}: {e}"))?;
+    serde_json::from_str(&text).map_err(|e| format!("{path}: not a plan: {e}"))
+}
+
+fn print_lines(files: &FileSet, verdict: &Verdict) -> Result<(), Box<dyn Error>> {
+    for file in files.iter() {
+        let path = file.path.as_str();
+        let checks = verdict.of(path).iter().map(|c| Checked {
+            tool: c.tool,
+            ok: c.ok,
+        });
+        print_line(&Line {
+            path,
+            bytes: file.contents.len(),
+            checks: checks.collect(),
+        })?;
+    }
+    Ok(())
+}
+
+/// Writes the page beside its place and renames it.
+fn write_page(place: &Path, page: String) -> Result<(), Box<dyn Error>> {
+    let name = place.file_name().and_then(|name| name.to_str());
+    let name = name.ok_or_else(|| UsageError("--html needs a file".to_owned()))?;
+    let mut files = FileSet::new();
+    files.add(name, page)?;
+    files.write(place.parent().unwrap_or_else(|| Path::new(".")))?;
+    Ok(())
 }
 
 /// Runs the checkers and tells people what they found.
@@ -96,9 +126,6 @@ fn check(target: Target, files: &FileSet, workspace: &Path) -> Result<Verdict, B
         for check in checks.iter().filter(|check| !check.ok) {
             eprintln!("{path}: {} found:\n{}", check.tool, check.detail);
         }
-    }
-    for (tool, paths) in &verdict.missing {
-        eprintln!("{tool} is not installed; not checked: {}", paths.join(", "));
     }
     Ok(verdict)
 }

@@ -27,14 +27,17 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod diff;
 mod error;
 pub mod flags;
 pub mod quote;
 mod render;
+pub mod report;
 mod target;
 mod targets;
 pub mod verify;
 
+pub use diff::{FieldChange, FileChange, FlagChange, FlagFate, PlanDiff, diff};
 pub use error::CodegenError;
 pub use mistral_core::files::{FileSet, GeneratedFile};
 pub use mistral_core::plan::Plan;

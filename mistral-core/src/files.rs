@@ -260,6 +260,15 @@ impl FileSet {
         self.files.values()
     }
 
+    /// The files that `keep` holds for, in a set of their own.
+    #[must_use]
+    pub fn retained(&self, keep: impl Fn(&GeneratedFile) -> bool) -> Self {
+        let kept = self.files.iter().filter(|(_, file)| keep(file));
+        Self {
+            files: kept.map(|(k, file)| (k.clone(), file.clone())).collect(),
+        }
+    }
+
     /// How many there are.
     #[must_use]
     pub fn len(&self) -> usize {

@@ -34,6 +34,19 @@ impl Job<'_> {
     /// # Errors
     /// [`CodegenError::Io`] when a program that is there can't be started or waited for.
     pub(super) fn run(&self, checkers: &Checkers) -> Result<Option<Check>, CodegenError> {
+        let ended = self.end(checkers)?;
+        Ok(ended.map(|(ok, printed)| Check {
+            tool: self.tool,
+            ok,
+            detail: if ok { String::new() } else { printed },
+        }))
+    }
+
+    /// Runs it to its end: whether it succeeded, and the last part of what it printed.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run).
+    pub(super) fn end(&self, checkers: &Checkers) -> Result<Option<(bool, String)>, CodegenError> {
         let Some(program) = checkers.find(self.program) else {
             return Ok(None);
         };
@@ -78,14 +91,7 @@ impl Job<'_> {
         if ended.is_none() {
             detail.push_str(&format!("\nended after {} s", self.time.as_secs()));
         }
-        if ok {
-            detail.clear();
-        }
-        Ok(Some(Check {
-            tool: self.tool,
-            ok,
-            detail: detail.trim().to_owned(),
-        }))
+        Ok(Some((ok, detail.trim().to_owned())))
     }
 }
 

@@ -18,6 +18,7 @@
 mod child;
 mod rust_project;
 mod single;
+mod versions;
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -25,6 +26,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use mistral_core::files::FileSet;
+use serde::Serialize;
 
 use crate::{CodegenError, Target};
 
@@ -34,7 +36,7 @@ const FILE_TIME: Duration = Duration::from_secs(60);
 const BUILD_TIME: Duration = Duration::from_secs(1200);
 
 /// What a checker said of a file.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Check {
     /// The checker.
     pub tool: &'static str,
@@ -45,12 +47,15 @@ pub struct Check {
 }
 
 /// What all checkers said.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 pub struct Verdict {
     /// The checks of each file that has any, by path.
     pub files: BTreeMap<String, Vec<Check>>,
     /// Checkers that aren't installed, each with the files that it would have read.
     pub missing: BTreeMap<&'static str, Vec<String>>,
+    /// The version of each checker that ran, as it tells it itself; a check that is built in has
+    /// this crate's.
+    pub versions: BTreeMap<&'static str, String>,
 }
 
 impl Verdict {
@@ -64,6 +69,18 @@ impl Verdict {
     #[must_use]
     pub fn of(&self, path: &str) -> &[Check] {
         self.files.get(path).map_or(&[], Vec::as_slice)
+    }
+
+    /// Whether no checker found anything in this file.
+    #[must_use]
+    pub fn passed(&self, path: &str) -> bool {
+        self.of(path).iter().all(|check| check.ok)
+    }
+
+    /// The files that no checker found anything in: those that may be written.
+    #[must_use]
+    pub fn passing(&self, files: &FileSet) -> FileSet {
+        files.retained(|file| self.passed(file.path.as_str()))
     }
 
     fn add(&mut self, path: &str, check: Option<Check>, tool: &'static str) {
@@ -151,6 +168,7 @@ pub fn verify(
     if target == Target::Rust {
         rust_project::check(&copy.0, checkers, &mut verdict)?;
     }
+    verdict.versions = versions::of(&verdict, checkers)?;
     Ok(verdict)
 }
 

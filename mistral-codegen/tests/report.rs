@@ -1,0 +1,143 @@
+//! What people see of a deployment: the tree, the page, and the difference between two plans.
+
+use std::collections::BTreeMap;
+
+use mistral_codegen::verify::{Check, Verdict};
+use mistral_codegen::{Options, Plan, Target, diff, generate, report};
+use serde_json::{Value, json};
+
+fn plan(id: &str, context: u32, device: &str) -> Plan {
+    let plan: Value = json!({
+        "schema": 1,
+        "model": {"id": id, "hf_repo": "mistralai/Mistral-Nemo-Instruct-2407"},
+        "precision": "bf16",
+        "runtime": "vllm",
+        "placement": {"device": device, "count": 1, "tensor_parallel": 1},
+        "limits": {"context_tokens": context, "concurrency": 4},
+        "memory": {"weight_bytes": 24_500_000_000_u64, "kv_bytes": 10_000_000_000_u64,
+            "total_bytes": 36_000_000_000_u64, "device_bytes": 48_000_000_000_u64},
+        "reasons": [{"rule": "context", "facts": {"tokens": context}}],
+    });
+    serde_json::from_value(plan).expect("a plan")
+}
+
+fn verdict(path: &str, ok: bool, detail: &str) -> Verdict {
+    let check = Check {
+        tool: "shellcheck",
+        ok,
+        detail: detail.to_owned(),
+    };
+    Verdict {
+        files: BTreeMap::from([(path.to_owned(), vec![check])]),
+        missing: BTreeMap::from([("hadolint", vec!["Dockerfile".to_owned()])]),
+        versions: BTreeMap::from([("shellcheck", "version: 0.11.0".to_owned())]),
+    }
+}
+
+/// Plans that each target takes.
+fn fitting(target: Target) -> Option<Plan> {
+    let mut plan = plan("mistral-nemo-12b", 4096, "L40S");
+    match target {
+        Target::Rust | Target::Vllm => {}
+        Target::LlamaServer => plan.precision = "q8_0".parse().expect("a precision"),
+        _ => return None,
+    }
+    Some(plan)
+}
+
+#[test]
+fn every_file_says_what_it_is_for() {
+    for &target in Target::ALL {
+        let Some(plan) = fitting(target) else {
+            continue;
+        };
+        let files = generate(target, &plan, &Options::default()).expect("generates");
+        for file in files.iter() {
+            let path = file.path.as_str();
+            assert!(report::purpose(path).is_some(), "{}: {path}", target.name());
+        }
+    }
+    assert_eq!(report::purpose("unknown.bin"), None);
+}
+
+#[test]
+fn files_that_fail_are_told_apart() {
+    let plan = plan("mistral-nemo-12b", 4096, "L40S");
+    let files = generate(Target::Vllm, &plan, &Options::default()).expect("generates");
+    let verdict = verdict("start.sh", false, "SC2086: quote this\nsecond line");
+    let passing = verdict.passing(&files);
+    assert_eq!(passing.len(), files.len() - 1);
+    assert!(passing.get("start.sh").is_none());
+    let tree = report::tree(&files, &verdict);
+    for line in [
+        "failed     start.sh ",
+        "shellcheck: SC2086: quote this\n",
+        "(not installed: hadolint)",
+        "unchecked  README.md",
+    ] {
+        assert!(tree.contains(line), "{line:?} in\n{tree}");
+    }
+    assert!(!tree.contains("second line"), "{tree}");
+}
+
+#[test]
+fn the_page_shows_plan_prediction_and_checks_and_runs_nothing() {
+    let hostile = "<script>alert(1)</script>\"&'";
+    let mut plan = plan(hostile, 4096, hostile);
+    plan.serve.served_name = Some("name".to_owned());
+    let files = generate(Target::Vllm, &plan, &Options::default()).expect("generates");
+    let verdict = verdict("start.sh", false, "</pre><script>alert(2)</script>");
+    let page = report::page(Target::Vllm, &plan, &files, &verdict);
+    assert!(!page.contains("<script"), "texts are escaped");
+    assert!(page.contains("alert(2)") && page.contains("in no table"));
+    assert_eq!(page, report::page(Target::Vllm, &plan, &files, &verdict));
+
+    let plan = self::plan("mistral-nemo-12b", 4096, "L40S");
+    let page = report::page(Target::Vllm, &plan, &files, &Verdict::default());
+    let shown = report::forecast(&plan).expect("both are in the tables");
+    let rate = format!("{:.1}", shown.full.tokens_per_s.value);
+    for part in [
+        rate.as_str(),
+        "were not checked",
+        "--max-model-len",
+        "keys and values 10.0 GB",
+    ] {
+        assert!(page.contains(part), "{part}");
+    }
+}
+
+#[test]
+fn more_requests_wait_longer_and_get_more_together() {
+    let shown = report::forecast(&plan("mistral-nemo-12b", 4096, "L40S")).expect("predicted");
+    let (alone, full) = (shown.alone, shown.full);
+    assert_eq!((alone.requests, full.requests), (1, 4));
+    assert!(full.tpot_ms.value >= alone.tpot_ms.value);
+    assert!(full.tokens_per_s.value > alone.tokens_per_s.value);
+    assert!(full.tokens_per_s.lo < full.tokens_per_s.value);
+    assert!(report::forecast(&plan("mistral-nemo-12b", 4096, "no such device")).is_none());
+}
+
+#[test]
+fn a_changed_plan_says_what_changes_and_why() {
+    let old = plan("mistral-nemo-12b", 4096, "L40S");
+    let mut new = plan("mistral-nemo-12b", 32768, "H100");
+    new.tools = true;
+    let changes = diff(Target::Vllm, &old, &new, &Options::default()).expect("both generate");
+    let fields: Vec<_> = changes.fields.iter().map(|c| c.field.as_str()).collect();
+    assert_eq!(
+        fields,
+        ["limits.context_tokens", "placement.device", "tools"]
+    );
+    let text = changes.to_string();
+    for line in [
+        "limits.context_tokens: 4096 -> 32768\n",
+        "~ --max-model-len 4096 -> 32768  (limits.context_tokens: ",
+        "+ --enable-auto-tool-choice set  (tools: ",
+        "because of context:\n  tokens = 32768",
+        "-  --max-model-len 4096 \\\n+  --max-model-len 32768 \\\n",
+    ] {
+        assert!(text.contains(line), "{line:?} in\n{text}");
+    }
+    let same = diff(Target::Vllm, &old, &old, &Options::default()).expect("generates");
+    assert_eq!(same.to_string(), "nothing changes\n");
+}
