@@ -2,7 +2,7 @@
 //!
 //! Published scores are few and of different kinds, so the base is one score that nearly all
 //! models have or can be given: MMLU. Where it isn't published, it is predicted from size and
-//! date; ten published results lie within 0.04 of that curve.
+//! date; the nine published results lie within 0.045 of that curve.
 
 use mistral_core::capability::Capability;
 use mistral_core::catalog::CatalogModel;
@@ -20,8 +20,8 @@ pub struct Quality {
 }
 
 /// `logit(MMLU) = a + b ln(sqrt(total * active) in 10^9) + c (years after 2023-09-27)`, least
-/// squares over the ten models of the catalogue with a published MMLU.
-const CURVE: [f64; 3] = [-0.327, 0.3455, 0.3769];
+/// squares over the nine models of the catalogue with a published MMLU; a test fits it again.
+const CURVE: [f64; 3] = [-0.3168, 0.3452, 0.3441];
 
 /// Years between two dates `YYYY-MM-DD`, to a day.
 fn years_after(date: &str, since: (f64, f64, f64)) -> Option<f64> {

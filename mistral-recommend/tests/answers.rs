@@ -3,7 +3,7 @@
 use mistral_core::need::Need;
 use mistral_core::plan::Runtime;
 use mistral_core::recommendation::{Hosting, Recommendation};
-use mistral_recommend::{Context, RecommendError, failed, plan, recommend_text, understand_json};
+use mistral_recommend::{Context, failed, plan, recommend_text, understand_json};
 
 fn context() -> Context<'static> {
     Context::embedded("2026-11-23")

@@ -6,11 +6,13 @@ use std::collections::BTreeMap;
 use mistral_core::catalog::CatalogModel;
 use mistral_core::estimate::{EngineClass, Setup, Shape, memory_need, usable_bytes};
 use mistral_core::hardware::Device;
-use mistral_core::need::{Ownership, Task};
+use mistral_core::need::Task;
 use mistral_core::plan::KvPrecision;
 use mistral_core::reason::{Fact, Reason};
 use mistral_core::recommendation::{Choice, Hosting, Lost, Recommendation};
 use mistral_recommend::{Context, Demand};
+
+use crate::witness::{Amounts, Mmlu, Witness};
 
 type Facts = BTreeMap<String, Fact>;
 
@@ -214,30 +216,10 @@ impl Known<'_> {
 
     /// Dollars a month by the prices of catalogue and hardware table.
     fn month(&self) -> Option<f64> {
-        let c = self.c;
-        if let Some(device) = &self.device {
-            let rented = match self.r.need.hardware.iter().find(|h| h.device == c.device) {
-                Some(h) => h.ownership == Ownership::Rented,
-                None => true,
-            };
-            let each = match rented {
-                true => device.price.as_ref()?.value * 730.0,
-                false => device.power_w? / 1000.0 * 730.0 * 0.20,
-            };
-            return Some(each * f64::from(c.count));
-        }
-        let price = self.model.price.as_ref()?.value;
-        let d = &self.demand;
-        match (price.usd_per_mtok_in, price.usd_per_1000_pages) {
-            (Some(input), _) => Some(
-                (d.prompt_tokens_per_month * input
-                    + d.output_tokens_per_month * price.usd_per_mtok_out.unwrap_or(0.0))
-                    / 1e6,
-            ),
-            (None, Some(pages)) => {
-                Some(d.prompt_tokens_per_month / d.work.prompt_tokens / 1000.0 * pages)
-            }
-            _ => None,
+        let witness = Witness::of(self.r, self.context);
+        match &self.device {
+            Some(device) => Some(witness.machine_month(device)? * f64::from(self.c.count)),
+            None => witness.api_month(self.model),
         }
     }
 
@@ -336,6 +318,7 @@ pub(crate) fn lost(l: &Lost, r: &Recommendation, context: &Context<'_>) -> Resul
     if l.reasons.is_empty() || l.because.is_empty() {
         return Err(format!("{} lost without a reason", l.model));
     }
+    let witness = Witness::of(r, context);
     for reason in &l.reasons {
         let text = |name: &str| match reason.facts.get(name) {
             Some(Fact::Text(t)) => Some(t.as_str()),
@@ -373,7 +356,7 @@ pub(crate) fn lost(l: &Lost, r: &Recommendation, context: &Context<'_>) -> Resul
                     .zip(last)
                     .is_some_and(|(own, last)| own <= last)
             }
-            "dominated" => text("by").is_some_and(|by| context.catalog.get(by).is_some()),
+            "dominated" => dominated(model, reason, &witness),
             "context_tokens" => {
                 let own = model.context_tokens.as_ref().map(|t| f64::from(t.value));
                 needs == own && over.is_some_and(|(limit, own)| own < limit)
@@ -382,14 +365,17 @@ pub(crate) fn lost(l: &Lost, r: &Recommendation, context: &Context<'_>) -> Resul
                 text("licence") == licence && text("licence") != Some("Apache-2.0")
                     || rule == "licence.open_weights" && !model.has_open_weights()
             }
-            "hardware.memory_gb"
+            rule @ ("hardware.memory_gb"
             | "latency.ttft_ms"
             | "latency.tpot_ms"
             | "latency.answer_ms"
+            | "latency.tokens_per_s"
+            | "load"
             | "budget.usd_per_month"
             | "budget.usd_per_hour"
-            | "budget.usd_per_mtok" => over.is_some_and(|(limit, needs)| needs > limit),
-            "load" | "latency.tokens_per_s" => over.is_some_and(|(limit, has)| has < limit),
+            | "budget.usd_per_mtok") => text("nearest")
+                .zip(over)
+                .is_some_and(|(how, over)| missed(rule, model, how, over, &witness)),
             "runtime" => text("limit") == r.need.runtime.map(|x| x.name()),
             "precision" => text("limit") == r.need.precision.map(|x| x.name()),
             _ => false,
@@ -408,5 +394,129 @@ fn since(reason: &Reason) -> Option<&str> {
     match reason.facts.get("since") {
         Some(Fact::Text(day)) => Some(day),
         _ => None,
+    }
+}
+
+fn fact<'a>(reason: &'a Reason, name: &str) -> &'a str {
+    match reason.facts.get(name) {
+        Some(Fact::Text(t)) => t,
+        _ => "",
+    }
+}
+
+/// A model lost to another one that is as good in all: both are predicted once more.
+fn dominated(model: &CatalogModel, reason: &Reason, witness: &Witness<'_>) -> bool {
+    let Some(by) = witness.context.catalog.get(fact(reason, "by")) else {
+        return false;
+    };
+    let winners = witness.options(by, fact(reason, "by_how"));
+    let losers = witness.options(model, fact(reason, "this"));
+    let covers = |w: &Amounts| losers.iter().any(|l| w.covers(l));
+    let open = |m: &CatalogModel| {
+        let licence = m.licence.as_ref().map(|l| l.value.as_str());
+        matches!(licence, Some("Apache-2.0" | "MIT"))
+    };
+    let supported = |m: &CatalogModel| {
+        use mistral_core::catalog::Status;
+        let status = m.status.as_ref().map(|s| s.value);
+        status.is_none_or(|s| s == Status::Available)
+    };
+    by.id != model.id
+        && winners.iter().any(covers)
+        && (open(by) || !open(model))
+        && (supported(by) || !supported(model))
+}
+
+/// A limit that was missed: it is the need's, and what is needed is what the estimate says of one
+/// of the ways that the description can mean.
+fn missed(
+    rule: &str,
+    model: &CatalogModel,
+    how: &str,
+    (limit, needs): (f64, f64),
+    witness: &Witness<'_>,
+) -> bool {
+    let (demand, need) = (&witness.demand, witness.need);
+    let said = match rule {
+        "latency.ttft_ms" => need.latency.ttft_ms,
+        "latency.tpot_ms" => need.latency.tpot_ms,
+        "latency.answer_ms" => need.latency.answer_ms,
+        "latency.tokens_per_s" => need.latency.tokens_per_s,
+        "budget.usd_per_month" => need.budget.usd_per_month,
+        "budget.usd_per_hour" => need.budget.usd_per_hour,
+        "budget.usd_per_mtok" => need.budget.usd_per_mtok,
+        "load" => Some(demand.output_tokens_per_month / (730.0 * 3600.0) * 1.2),
+        _ => how
+            .split_once(" x ")
+            .and_then(|(_, device)| witness.device(device))
+            .map(|d| d.memory_gb),
+    };
+    let near = |a: f64, b: f64| (a - b).abs() <= 0.1 + 0.01 * b.abs();
+    if !said.is_some_and(|said| near(limit, said)) {
+        return false;
+    }
+    let value = |a: &Amounts| match rule {
+        "latency.ttft_ms" => a.ttft_ms,
+        "latency.tpot_ms" => a.tpot_ms,
+        "latency.answer_ms" => {
+            Option::zip(a.ttft_ms, a.tpot_ms).map(|(f, e)| f + e * demand.work.output_tokens)
+        }
+        "latency.tokens_per_s" | "load" => a.tokens_per_s,
+        "budget.usd_per_month" => a.usd_per_month,
+        "budget.usd_per_hour" => a.usd_per_month.map(|m| m / 730.0),
+        "budget.usd_per_mtok" => a.usd_per_month.map(|m| m / demand.tokens_per_month() * 1e6),
+        _ => a.memory.map(|(needed, usable)| limit * needed / usable),
+    };
+    let least = matches!(rule, "latency.tokens_per_s" | "load");
+    let options = witness.options(model, how);
+    let mut values = options.iter().filter_map(value);
+    values.any(|v| {
+        // Amounts are rounded to the side that lets the candidate through.
+        let step = match rule {
+            "hardware.memory_gb" | "latency.tokens_per_s" | "load" => 0.1,
+            _ if v < 10.0 => 0.01,
+            _ => 1.0,
+        };
+        let bound = said.unwrap_or(limit);
+        (needs - v).abs() <= step + 1e-9 && if least { v < bound } else { v > bound }
+    })
+}
+
+/// The quality that a choice is ranked by, from published scores and what the reason itself names.
+pub(crate) fn stands_on(c: &Choice, mmlu: &Mmlu, context: &Context<'_>) -> Result<(), String> {
+    let model = context.catalog.get(&c.model).ok_or("unknown model")?;
+    let mut reasons = c.reasons.iter();
+    let reason = reasons
+        .find(|r| r.rule == "quality_for_task")
+        .ok_or("no reason for its quality")?;
+    let number = |name: &str| match reason.facts.get(name) {
+        Some(Fact::Number(n)) => Some(*n),
+        _ => None,
+    };
+    let (own, kept) = (number("mmlu"), number("kept_by_precision"));
+    let (own, kept) = Option::zip(own, kept).ok_or("no numbers for its quality")?;
+    // Three digits of a curve whose constants are written with four.
+    if mmlu
+        .of(model)
+        .is_some_and(|expected| (expected - own).abs() > 2e-3)
+    {
+        return Err(format!("{}: MMLU {own}, {:?}", c.model, mmlu.of(model)));
+    }
+    let native = model.native_precision.as_ref().map(|n| n.value);
+    let whole = c.precision.is_none_or(|p| Some(p) == native);
+    if !(0.0..=1.0).contains(&kept) || whole && c.precision.is_some() && kept != 1.0 {
+        return Err(format!("{}: {kept} kept of {native:?}", c.model));
+    }
+    let made = number("made_for_task").unwrap_or(0.0);
+    let expected = (((own - 0.25) / 0.70 + made) * kept).clamp(0.0, 1.0);
+    let part = c.parts.get("quality").copied().unwrap_or(f64::NAN);
+    // Both factors are told to three digits.
+    if (expected - part).abs() <= 2e-3 {
+        Ok(())
+    } else {
+        Err(format!(
+            "{}: quality {part}, its facts give {expected}",
+            c.model
+        ))
     }
 }

@@ -6,6 +6,8 @@
 
 mod bounds;
 mod facts;
+mod numbers;
+mod witness;
 
 use mistral_core::recommendation::{Choice, Recommendation};
 use mistral_recommend::{
@@ -127,11 +129,52 @@ fn nothing_is_shown_that_something_shown_dominates() {
     });
 }
 
+/// Quality, latency, cost and memory, each higher is better.
+fn four(c: &Choice) -> [Option<f64>; 5] {
+    let [quality, first, each, _, cost] = axes(c);
+    let memory = c.predicted.memory_gb.map(|i| -i.value);
+    [quality, first, each, cost, memory]
+}
+
+#[test]
+fn what_is_beaten_in_quality_latency_cost_and_memory_is_marked() {
+    let marked = std::cell::Cell::new(0);
+    all(|_, r, _| {
+        for c in &r.choices {
+            for other in &r.choices {
+                let pairs = four(other).into_iter().zip(four(c));
+                let known = pairs.clone().all(|(x, y)| x.is_some() == y.is_some());
+                let beaten = known
+                    && pairs.clone().all(|(x, y)| x >= y)
+                    && pairs.clone().any(|(x, y)| x > y);
+                // More requests at once are the one thing that may stand against all four.
+                let serves_more = axes(c)[3] > axes(other)[3];
+                if beaten && c.pareto && !serves_more {
+                    return Err(format!("{} is beaten by {}", c.model, other.model));
+                }
+                marked.set(marked.get() + u32::from(beaten));
+            }
+        }
+        Ok(())
+    });
+    assert!(
+        marked.get() > 0,
+        "no row has such a pair: the test can't fail"
+    );
+}
+
+#[test]
+fn every_number_in_an_explanation_is_one_of_its_data() {
+    all(|_, r, _| numbers::check(r));
+}
+
 #[test]
 fn reasons_name_true_facts_only() {
+    let mmlu = witness::Mmlu::fitted(&Context::embedded("2026-11-23"));
     all(|_, r, context| {
         for c in &r.choices {
             facts::choice(c, r, context)?;
+            facts::stands_on(c, &mmlu, context)?;
         }
         for l in &r.lost {
             facts::lost(l, r, context)?;
@@ -164,6 +207,37 @@ fn a_wrong_fact_is_noticed() {
         }
     }
     assert!(noticed >= 15, "{noticed}");
+}
+
+#[test]
+fn a_wrong_reason_for_a_loss_is_noticed() {
+    use mistral_core::reason::Fact;
+    let noticed = std::cell::Cell::new(0);
+    all(|_, r, context| {
+        for l in &r.lost {
+            for (i, reason) in l.reasons.iter().enumerate() {
+                let mut wrong = l.clone();
+                let facts = &mut wrong.reasons[i].facts;
+                let told = match reason.rule.as_str() {
+                    "dominated" => facts.insert("by".to_owned(), l.model.as_str().into()),
+                    "hardware.memory_gb" | "latency.ttft_ms" | "budget.usd_per_month" => {
+                        let Some(Fact::Number(n)) = facts.get("needs").cloned() else {
+                            return Err(format!("{}: nothing needed", l.model));
+                        };
+                        // More than any other cut over the same machines would need.
+                        facts.insert("needs".to_owned(), (n * 40.0).into())
+                    }
+                    _ => continue,
+                };
+                if told.is_none() || facts::lost(&wrong, r, context).is_ok() {
+                    return Err(format!("{}: {:?} passed", l.model, wrong.reasons[i]));
+                }
+                noticed.set(noticed.get() + 1);
+            }
+        }
+        Ok(())
+    });
+    assert!(noticed.get() >= 100, "{noticed:?}");
 }
 
 #[test]
