@@ -124,6 +124,7 @@ impl Server {
             ])
             .env(KEY_VARIABLE, KEY)
             .env("MODEL_PATH", model)
+            .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()
             .expect("starts");
@@ -235,7 +236,7 @@ fn an_openai_client_is_answered() {
         String::from_utf8_lossy(&output.stderr)
     );
     let page = server.metrics();
-    assert!(page.contains("requests_running 0\n"), "{page}");
+    assert!(page.contains("mistral_num_requests_running 0\n"), "{page}");
 }
 
 #[test]
@@ -408,8 +409,9 @@ fn the_start_is_refused_without_what_it_needs() {
 #[test]
 fn plans_that_the_server_can_not_keep_are_refused_by_name() {
     let rows = [
-        ("/precision", json!("q4_k_m"), "precision is q4_k_m"),
-        ("/tokenizer", json!("gguf"), "precision"),
+        ("/precision", json!("fp8"), "precision is fp8"),
+        ("/tokenizer", json!("gguf"), "tokenizer"),
+        ("/kv_precision", json!("fp8"), "kv_precision"),
         ("/limits/context_tokens", json!(0), "limits.context_tokens"),
         ("/limits/concurrency", json!(0), "limits.concurrency"),
         ("/placement/threads", json!(0), "placement.threads"),

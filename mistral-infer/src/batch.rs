@@ -1,5 +1,6 @@
 //! Continuous batching: sequences join and leave while others go on.
 
+use crate::constraint::Constraint;
 use crate::decoder::{self, LogitRows, Run};
 use crate::error::InferError;
 use crate::generate::{GenerateOptions, Piece};
@@ -47,6 +48,17 @@ pub struct Batch<'s, 'm> {
     lanes: Vec<Lane<'m>>,
     next_id: usize,
     counts: GenerationCounts,
+    /// Numbers of sequences that were in a pass that failed: each goes on alone until it has drawn.
+    suspects: Vec<usize>,
+}
+
+/// What a pass brought.
+#[derive(Debug, Default)]
+pub struct Step {
+    /// The pieces drawn.
+    pub pieces: Vec<Piece>,
+    /// Sequences that can't go on, and why. They have left.
+    pub failed: Vec<(usize, InferError)>,
 }
 
 /// What generation has done so far.
@@ -60,6 +72,13 @@ pub struct GenerationCounts {
     pub drafted: usize,
     /// Guesses that were confirmed.
     pub accepted: usize,
+}
+
+/// A pass that failed as a whole.
+struct Broken {
+    /// The sequences in it; none when it wasn't begun.
+    ids: Vec<usize>,
+    error: InferError,
 }
 
 /// A lane's part of a pass.
@@ -81,6 +100,7 @@ impl<'s, 'm> Batch<'s, 'm> {
             lanes: Vec::new(),
             next_id: 0,
             counts: GenerationCounts::default(),
+            suspects: Vec::new(),
         }
     }
 
@@ -131,9 +151,31 @@ impl<'s, 'm> Batch<'s, 'm> {
         prompt: &[u32],
         options: &GenerateOptions,
     ) -> Result<usize, InferError> {
+        self.admit_constrained(prompt, options, None)
+    }
+
+    /// As [`Batch::admit`], for a continuation that `constraint` has a say in.
+    ///
+    /// # Errors
+    /// As [`Batch::admit`]; [`InferError::Option`] for [`Speculation::Draft`], whose model guesses
+    /// without knowing what may follow.
+    pub fn admit_constrained(
+        &mut self,
+        prompt: &[u32],
+        options: &GenerateOptions,
+        constraint: Option<Box<dyn Constraint>>,
+    ) -> Result<usize, InferError> {
         check(self.session, prompt, options)?;
+        if constraint.is_some() && matches!(options.speculation, Speculation::Draft { .. }) {
+            return Err(InferError::Option {
+                option: "speculation",
+                found: "a draft model".to_owned(),
+                expected: "none or a lookup beside a constraint",
+            });
+        }
         let max_seq_len = self.session.max_seq_len();
         let mut lane = Lane::new(self.session.model(), max_seq_len, prompt, options)?;
+        lane.constraint = constraint;
         if matches!(options.speculation, Speculation::Draft { .. }) && self.draft.is_none() {
             return Err(InferError::Option {
                 option: "speculation",
@@ -228,18 +270,54 @@ impl<'s, 'm> Batch<'s, 'm> {
     /// # Errors
     /// As [`Session::forward`], and when a logit isn't finite. Then all sequences have left.
     pub fn step(&mut self) -> Result<Vec<Piece>, InferError> {
-        let stepped = self.pass();
+        let stepped = match self.pass() {
+            Ok(mut step) => match step.failed.pop() {
+                None => Ok(step.pieces),
+                Some((_, error)) => Err(error),
+            },
+            Err(broken) => Err(broken.error),
+        };
         if stepped.is_err() {
             self.lanes.clear();
         }
         stepped
     }
 
-    fn pass(&mut self) -> Result<Vec<Piece>, InferError> {
-        let parts = self.plan()?;
-        let mut pieces = Vec::new();
+    /// As [`Batch::step`], for sequences that are strangers to each other: one that fails leaves,
+    /// and the others go on. A pass that fails as a whole is computed again, each sequence alone,
+    /// so that a step may bring nothing.
+    ///
+    /// # Errors
+    /// As [`Session::forward`] for the draft's session; then all sequences have left.
+    pub fn step_apart(&mut self) -> Result<Step, InferError> {
+        let Broken { ids, error } = match self.pass() {
+            Ok(step) => return Ok(step),
+            Err(broken) => broken,
+        };
+        let mut step = Step::default();
+        match ids[..] {
+            [] => {
+                self.lanes.clear();
+                return Err(error);
+            }
+            [id] => {
+                self.lanes.retain(|lane| lane.id != id);
+                step.failed.push((id, error));
+            }
+            _ => self.suspects = ids,
+        }
+        Ok(step)
+    }
+
+    fn pass(&mut self) -> Result<Step, Broken> {
+        let unplanned = |error| Broken {
+            ids: Vec::new(),
+            error,
+        };
+        let parts = self.plan().map_err(unplanned)?;
+        let mut step = Step::default();
         if parts.is_empty() {
-            return Ok(pieces);
+            return Ok(step);
         }
         let runs: Vec<Run<'_>> = parts
             .iter()
@@ -250,7 +328,9 @@ impl<'s, 'm> Batch<'s, 'm> {
             })
             .collect();
         let vocab = self.session.model().spec().vocab_size;
-        let mut logits = self.session.forward(&runs)?;
+        let ids = || parts.iter().map(|part| self.lanes[part.lane].id).collect();
+        let mut logits =
+            (self.session.forward(&runs)).map_err(|error| Broken { ids: ids(), error })?;
         self.counts.passes += 1;
         for (part, run) in parts.iter().zip(&runs) {
             let (rows, rest) = logits.split_at_mut(run.logit_rows() * vocab);
@@ -259,22 +339,32 @@ impl<'s, 'm> Batch<'s, 'm> {
                 continue;
             }
             let lane = &mut self.lanes[part.lane];
+            self.suspects.retain(|id| *id != lane.id);
             self.counts.drafted += lane.drafter.drafted.len();
-            self.counts.accepted += lane.draw(rows, vocab, &mut pieces)?;
+            match lane.draw(rows, vocab, &mut step.pieces) {
+                Ok(accepted) => self.counts.accepted += accepted,
+                Err(error) => step.failed.push((lane.id, error)),
+            }
         }
-        self.counts.generated += pieces.len();
+        self.counts.generated += step.pieces.len();
         for part in &parts {
             // Drops the guesses that weren't confirmed.
             let lane = &mut self.lanes[part.lane];
             lane.cached =
                 (self.session).keep_known_prefix(lane.sequence, &lane.tokens, lane.cached);
         }
+        self.leave(&step);
+        Ok(step)
+    }
+
+    /// Takes out the sequences that ended or failed.
+    fn leave(&mut self, step: &Step) {
         self.lanes.retain(|lane| {
             let mine = |p: &&Piece| p.sequence == lane.id;
-            let last = pieces.iter().rfind(mine);
-            last.is_none_or(|piece| piece.finish.is_none())
+            let last = step.pieces.iter().rfind(mine);
+            let failed = step.failed.iter().any(|(id, _)| *id == lane.id);
+            !failed && last.is_none_or(|piece| piece.finish.is_none())
         });
-        Ok(pieces)
     }
 
     /// What each lane computes in the next pass.
@@ -282,7 +372,13 @@ impl<'s, 'm> Batch<'s, 'm> {
         let mut left = self.session.max_batch_tokens();
         let mut parts = Vec::with_capacity(self.lanes.len());
         let mut waiting = Vec::new();
+        let lanes = &self.lanes;
+        (self.suspects).retain(|id| lanes.iter().any(|lane| lane.id == *id));
+        let alone = self.suspects.first().copied();
         for (i, lane) in self.lanes.iter_mut().enumerate() {
+            if alone.is_some_and(|id| id != lane.id) {
+                continue;
+            }
             lane.drafter.drafted.clear();
             let (sequence, tokens) = (lane.sequence, &lane.tokens);
             lane.cached = (self.session).keep_known_prefix(sequence, tokens, lane.cached);

@@ -240,6 +240,10 @@ pub enum InferError {
         /// The condition it fails.
         expected: &'static str,
     },
+    /// A grammar can't be kept to, or an answer left it.
+    #[cfg(feature = "constrain")]
+    #[error("expected a grammar that can be kept to")]
+    Grammar(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// Text was given or asked for, but no tokenizer was loaded.
     #[error("the model was loaded without a tokenizer")]
     NoTokenizer,

@@ -2,6 +2,7 @@
 
 use mistral_kernels::Sampler;
 
+use crate::constraint::{Constraint, Progress};
 use crate::error::InferError;
 use crate::generate::{EndOfSequence, Finish, GenerateOptions, Piece};
 use crate::model::Model;
@@ -21,6 +22,8 @@ pub(crate) struct Lane<'m> {
     /// that only what came later has to be compared.
     pub(crate) cached: usize,
     pub(crate) drafter: Drafter,
+    /// Who has a say in what follows.
+    pub(crate) constraint: Option<Box<dyn Constraint>>,
     sampler: Sampler,
     stream: Option<DecodeStream<'m>>,
     watch: StopWatch,
@@ -49,6 +52,7 @@ impl<'m> Lane<'m> {
             tokens: prompt.to_vec(),
             cached: 0,
             drafter: Drafter::new(options.speculation, options.sampling, options.seed)?,
+            constraint: None,
             sampler: Sampler::new(options.sampling, options.seed)?,
             stream: model.tokenizer().map(|t| t.decode_stream()),
             watch: StopWatch::new(&options.stop),
@@ -81,6 +85,9 @@ impl<'m> Lane<'m> {
         pieces: &mut Vec<Piece>,
     ) -> Result<usize, InferError> {
         for (i, row) in rows.chunks_exact_mut(vocab).enumerate() {
+            if let Some(constraint) = &mut self.constraint {
+                constraint.mask(row)?;
+            }
             let token = self
                 .drafter
                 .decide(i, &mut self.sampler, row, &self.tokens)?;
@@ -100,10 +107,17 @@ impl<'m> Lane<'m> {
         self.generated += 1;
         self.tokens.push(token);
         let mut finish = self.ends.contains(&token).then_some(Finish::EndOfSequence);
+        let complete = match (&mut self.constraint, finish) {
+            (Some(constraint), None) => constraint.accept(token)? == Progress::Complete,
+            _ => false,
+        };
         let mut text = String::new();
         if let (Some(stream), None) = (&mut self.stream, finish) {
             let stopped = self.watch.push(stream.push(token)?, &mut text);
             finish = stopped.then_some(Finish::StopString);
+        }
+        if finish.is_none() && complete {
+            finish = Some(Finish::EndOfSequence);
         }
         if finish.is_none() && self.generated >= self.max_tokens {
             finish = Some(Finish::MaxTokens);

@@ -34,6 +34,9 @@ pub mod blueprint;
 #[cfg(feature = "candle")]
 pub mod candle;
 pub mod chat;
+#[cfg(feature = "constrain")]
+pub mod constrain;
+mod constraint;
 mod decoder;
 mod error;
 mod generate;
@@ -55,7 +58,8 @@ pub mod weights;
 use std::io::Read;
 use std::path::Path;
 
-pub use batch::{Batch, GenerationCounts};
+pub use batch::{Batch, GenerationCounts, Step};
+pub use constraint::{Constraint, Progress};
 pub use decoder::{LogitRows, NoObserver, Observer, Point, Run, SessionLimits};
 pub use error::InferError;
 pub use generate::{EndOfSequence, Finish, GenerateOptions, Generation, Piece};

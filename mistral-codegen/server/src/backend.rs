@@ -1,10 +1,14 @@
 //! What makes the tokens: the seam between HTTP and the model.
 
+use std::fmt;
 use std::time::Instant;
 
+use mistral_infer::Constraint;
+use serde_json::Value;
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::error::ApiError;
+use crate::worker::Jobs;
 
 /// How tokens are drawn.
 #[derive(Debug, Clone, PartialEq)]
@@ -26,7 +30,6 @@ pub struct Sampling {
 }
 
 /// A request on its way to the worker.
-#[derive(Debug)]
 pub struct Job {
     /// Token ids, at least one, fewer than the context.
     pub prompt: Vec<u32>,
@@ -38,10 +41,54 @@ pub struct Job {
     pub seed: u64,
     /// Texts that end the answer and aren't part of it.
     pub stop: Vec<String>,
+    /// What decides which tokens may follow, when the answer has a form.
+    pub constraint: Option<Box<dyn Constraint>>,
     /// When the answer has to be complete.
     pub deadline: Instant,
     /// Where the answer goes. A job whose receiver is gone has no one waiting for it.
     pub events: UnboundedSender<Event>,
+}
+
+impl fmt::Debug for Job {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Not the prompt: it is the client's.
+        f.debug_struct("Job")
+            .field("prompt_tokens", &self.prompt.len())
+            .field("max_tokens", &self.max_tokens)
+            .field("constrained", &self.constraint.is_some())
+            .finish_non_exhaustive()
+    }
+}
+
+/// What an answer has to be.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Form {
+    /// Any text.
+    Free,
+    /// A JSON object.
+    Object,
+    /// JSON that this schema accepts.
+    Schema(Value),
+    /// Calls of some of these tools.
+    Calls(Vec<Function>, Count),
+}
+
+/// How many calls an answer has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Count {
+    /// One.
+    One,
+    /// One at least.
+    Some,
+}
+
+/// A tool that has to be called.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Function {
+    /// Its name.
+    pub name: String,
+    /// The schema of its arguments.
+    pub parameters: Value,
 }
 
 /// A step of an answer.
@@ -67,6 +114,17 @@ pub enum Finish {
     Stop,
     /// `max_tokens` or the context was reached.
     Length,
+}
+
+impl Finish {
+    /// As the interface names it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Stop => "stop",
+            Self::Length => "length",
+        }
+    }
 }
 
 /// Whether the model is told of tools.
@@ -132,7 +190,14 @@ pub trait Backend: Send + Sync + 'static {
     /// calls in the model's format.
     fn tool_calls(&self, tokens: &[u32]) -> Option<Vec<ToolCall>>;
 
-    /// Answers jobs, on a thread of its own, until `next` gives none. A job is answered by pieces
-    /// and one [`Event::Done`] or [`Event::Failed`]; it is dropped when its receiver is gone.
-    fn work(&self, next: &mut dyn FnMut() -> Option<Job>);
+    /// What keeps an answer in its form; `None` for [`Form::Free`].
+    ///
+    /// # Errors
+    /// A request error for a schema that can't be kept, or a form that the model has no format for.
+    fn constraint(&self, form: &Form) -> Result<Option<Box<dyn Constraint>>, ApiError>;
+
+    /// Answers jobs, on a thread of its own, until there are none any more. A job is answered by
+    /// pieces and one [`Event::Done`] or [`Event::Failed`]; it is dropped when it is to be given up
+    /// ([`Jobs::end_of`]).
+    fn work(&self, jobs: &Jobs);
 }

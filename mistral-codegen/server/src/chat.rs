@@ -7,14 +7,16 @@ use axum::http::Response;
 use serde_json::{Map, Value, json};
 
 use crate::answer::{Answer, Part, Rest};
-use crate::backend::{Finish, ToolCall, Tools};
+use crate::backend::{Finish, Form, ToolCall};
 use crate::error::ApiError;
 use crate::fields::Fields;
-use crate::generation::Running;
+use crate::generation::{Asked, Running};
 use crate::http::{self, App};
+use crate::log::Entry;
 use crate::options::{Options, random};
 use crate::plan;
 use crate::stream::{self, Shape, Usage};
+use crate::tools;
 
 /// Answers a chat request.
 ///
@@ -22,15 +24,29 @@ use crate::stream::{self, Shape, Usage};
 /// [`ApiError`] for a request that can't be answered.
 pub async fn answer(
     app: App,
+    entry: Entry,
     body: Bytes,
     request: Map<String, Value>,
 ) -> Result<Response<Body>, ApiError> {
     let fields = Fields(&request);
-    let options = Options::read(fields)?;
-    let tools = offered_tools(fields)?;
+    let mut options = Options::read(fields)?;
+    let (tools, forced) = tools::read(fields)?;
+    match (&options.form, forced) {
+        (_, None) => {}
+        (Form::Free, Some(calls)) => options.form = calls,
+        (_, Some(_)) => {
+            let message = "the answer can't be a call and have another form";
+            return Err(ApiError::invalid("response_format", message));
+        }
+    }
     let backend = Arc::clone(&app.backend);
+    let form = options.form.clone();
     // Long prompts take their time to encode: not on the threads that serve everyone.
-    let prompt = http::blocking(move || backend.encode_chat(&body, tools)).await?;
+    let (prompt, constraint) = http::blocking(move || {
+        let prompt = backend.encode_chat(&body, tools)?;
+        Ok((prompt, backend.constraint(&form)?))
+    })
+    .await?;
     let shape = Chat {
         id: format!("chatcmpl-{:016x}", random()),
         created: http::now_s(),
@@ -41,49 +57,18 @@ pub async fn answer(
         finish: "stop",
     };
     let (streamed, usage) = (options.stream, options.include_usage);
-    let running = Running::start(&app, prompt, options)?;
+    let asked = Asked {
+        prompt,
+        options,
+        constraint,
+    };
+    let running = Running::start(&app, asked, entry)?;
     if streamed {
         let usage = if usage { Usage::Shown } else { Usage::Hidden };
         stream::events(running, shape, usage).await
     } else {
         stream::whole(running, shape).await
     }
-}
-
-/// Whether the model is told of tools.
-fn offered_tools(fields: Fields<'_>) -> Result<Tools, ApiError> {
-    match fields.get("messages") {
-        Some(Value::Array(messages)) if !messages.is_empty() => {}
-        _ => {
-            return Err(ApiError::invalid(
-                "messages",
-                "expected a list of at least one message",
-            ));
-        }
-    }
-    let offered = match fields.get("tools") {
-        None => false,
-        Some(Value::Array(tools)) => !tools.is_empty(),
-        Some(_) => return Err(ApiError::invalid("tools", "expected a list")),
-    };
-    let wanted = match fields
-        .get("tool_choice")
-        .map(|choice| choice.as_str().unwrap_or("named"))
-    {
-        None | Some("auto") => offered,
-        Some("none") => false,
-        Some(other) => {
-            let message = format!("this server does not support {other:?}");
-            return Err(ApiError::unsupported("tool_choice", message));
-        }
-    };
-    if wanted && !plan::TOOLS {
-        return Err(ApiError::unsupported(
-            "tools",
-            "this deployment was planned without tools",
-        ));
-    }
-    Ok(if wanted { Tools::Offered } else { Tools::None })
 }
 
 struct Chat {
@@ -144,10 +129,7 @@ impl Shape for Chat {
 
     fn closing(&mut self, finish: Finish) -> Vec<Value> {
         let mut chunks = Vec::new();
-        self.finish = match finish {
-            Finish::Stop => "stop",
-            Finish::Length => "length",
-        };
+        self.finish = finish.name();
         match self.answer.take().map_or(Rest::Nothing, Answer::finish) {
             Rest::Nothing => {}
             Rest::Text(text) => chunks.extend(self.text(text)),

@@ -9,8 +9,9 @@ use serde_json::{Map, Value, json};
 use crate::backend::{Backend, Finish};
 use crate::error::ApiError;
 use crate::fields::Fields;
-use crate::generation::Running;
+use crate::generation::{Asked, Running};
 use crate::http::{self, App};
+use crate::log::Entry;
 use crate::options::{Options, random};
 use crate::plan;
 use crate::stream::{self, Shape, Usage};
@@ -19,12 +20,21 @@ use crate::stream::{self, Shape, Usage};
 ///
 /// # Errors
 /// [`ApiError`] for a request that can't be answered.
-pub async fn answer(app: App, request: Map<String, Value>) -> Result<Response<Body>, ApiError> {
+pub async fn answer(
+    app: App,
+    entry: Entry,
+    request: Map<String, Value>,
+) -> Result<Response<Body>, ApiError> {
     let fields = Fields(&request);
     let options = Options::read(fields)?;
     fields.refuse("echo", &[json!(false)])?;
     let backend = Arc::clone(&app.backend);
-    let tokens = http::blocking(move || prompt(&*backend, Fields(&request))).await?;
+    let form = options.form.clone();
+    let (prompt, constraint) = http::blocking(move || {
+        let prompt = prompt(&*backend, Fields(&request))?;
+        Ok((prompt, backend.constraint(&form)?))
+    })
+    .await?;
     let shape = Completion {
         id: format!("cmpl-{:016x}", random()),
         created: http::now_s(),
@@ -32,7 +42,12 @@ pub async fn answer(app: App, request: Map<String, Value>) -> Result<Response<Bo
         finish: "stop",
     };
     let (streamed, usage) = (options.stream, options.include_usage);
-    let running = Running::start(&app, tokens, options)?;
+    let asked = Asked {
+        prompt,
+        options,
+        constraint,
+    };
+    let running = Running::start(&app, asked, entry)?;
     if streamed {
         let usage = if usage { Usage::Shown } else { Usage::Hidden };
         stream::events(running, shape, usage).await
@@ -116,10 +131,7 @@ impl Shape for Completion {
     }
 
     fn closing(&mut self, finish: Finish) -> Vec<Value> {
-        self.finish = match finish {
-            Finish::Stop => "stop",
-            Finish::Length => "length",
-        };
+        self.finish = finish.name();
         vec![self.choice("", Some(self.finish))]
     }
 

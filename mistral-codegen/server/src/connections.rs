@@ -15,7 +15,12 @@ use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use crate::http::{App, router};
 use crate::settings::Settings;
+use crate::socket::Socket;
+
+/// Time to tell clients that their answers were given up.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// How long to wait when the system has no connection to give, such as for lack of descriptors.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -24,10 +29,12 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// as the settings say.
 pub async fn serve(
     listener: TcpListener,
-    router: Router,
+    app: App,
     settings: Arc<Settings>,
     stop: impl Future<Output = ()>,
 ) {
+    let queue = app.queue.clone();
+    let router = router(app);
     let places = Arc::new(Semaphore::new(settings.connections.get()));
     let graceful = GracefulShutdown::new();
     let mut stop = std::pin::pin!(stop);
@@ -48,8 +55,12 @@ pub async fn serve(
         }
     }
     drop(listener);
-    // Answers that take longer are cut: the process ends with its runtime.
-    let _ = tokio::time::timeout(settings.shutdown_time, graceful.shutdown()).await;
+    let mut ends = std::pin::pin!(graceful.shutdown());
+    if tokio::time::timeout(settings.shutdown_time, &mut ends).await.is_err() {
+        // Answers that take longer are given up, and their clients told.
+        queue.stop();
+        let _ = tokio::time::timeout(LAST_WORDS, &mut ends).await;
+    }
 }
 
 fn connection(
@@ -59,8 +70,8 @@ fn connection(
     settings: &Settings,
     graceful: &GracefulShutdown,
 ) {
-    // Tokens are small and each is waited for. A socket that refuses works all the same.
-    let _ = socket.set_nodelay(true);
+    let socket = Socket::new(socket, settings.write_time);
+    let remainder = socket.remainder();
     let service = TowerToHyperService::new(router.clone());
     let service = service_fn(move |request: hyper::Request<Incoming>| {
         let answer = hyper::service::Service::call(&service, request.map(Body::new));
@@ -73,8 +84,10 @@ fn connection(
         .serve_connection(TokioIo::new(socket), service);
     let connection = graceful.watch(connection);
     tokio::spawn(async move {
-        // A connection that breaks is the client's business.
-        let _ = connection.await;
+        // A connection that breaks otherwise is the client's business.
+        if connection.await.is_err_and(|error| error.is_timeout()) {
+            remainder.late();
+        }
         drop(place);
     });
 }

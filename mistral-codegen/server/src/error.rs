@@ -1,5 +1,7 @@
 //! Errors as OpenAI's clients expect them.
 
+use std::time::Duration;
+
 use axum::body::Body;
 use axum::http::{HeaderValue, Response, StatusCode, header};
 use axum::response::IntoResponse;
@@ -18,6 +20,10 @@ pub struct ApiError {
     pub param: Option<&'static str>,
     /// What was expected and what was found.
     pub message: String,
+    /// When it is worth trying again.
+    pub retry: Option<Duration>,
+    /// What the log says besides; clients don't see it.
+    pub detail: Option<String>,
 }
 
 impl ApiError {
@@ -30,6 +36,8 @@ impl ApiError {
             code: "invalid_value",
             param: Some(param),
             message: format!("{param}: {message}"),
+            retry: None,
+            detail: None,
         }
     }
 
@@ -51,6 +59,8 @@ impl ApiError {
             code,
             param: None,
             message: message.into(),
+            retry: None,
+            detail: None,
         }
     }
 
@@ -60,6 +70,26 @@ impl ApiError {
         Self {
             kind: "server_error",
             ..Self::request(status, code, message)
+        }
+    }
+
+    /// An answer that took too long.
+    #[must_use]
+    pub fn late() -> Self {
+        Self::server(
+            StatusCode::GATEWAY_TIMEOUT,
+            "timeout",
+            "the answer was not complete within the time that this server allows",
+        )
+    }
+
+    /// A request that a server meets while it ends.
+    #[must_use]
+    pub fn stopping() -> Self {
+        let message = "the server is shutting down";
+        Self {
+            retry: Some(Duration::from_secs(5)),
+            ..Self::server(StatusCode::SERVICE_UNAVAILABLE, "shutting_down", message)
         }
     }
 
@@ -79,8 +109,8 @@ impl IntoResponse for ApiError {
     fn into_response(self) -> Response<Body> {
         let mut response = json_response(self.status, &self.body());
         let headers = response.headers_mut();
-        if self.status == StatusCode::TOO_MANY_REQUESTS {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        if let Some(retry) = self.retry {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(retry.as_secs()));
         }
         if self.status == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));

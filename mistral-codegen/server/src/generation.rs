@@ -4,12 +4,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::http::StatusCode;
+use mistral_infer::Constraint;
 use serde_json::{Value, json};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use crate::backend::{Event, Job};
 use crate::error::ApiError;
 use crate::http::App;
+use crate::log::Entry;
 use crate::metrics::Metrics;
 use crate::options::Options;
 use crate::plan;
@@ -24,9 +26,22 @@ pub struct Running {
     events: UnboundedReceiver<Event>,
     deadline: Instant,
     started: Instant,
+    /// When the last token came.
+    last: Option<Instant>,
     metrics: Arc<Metrics>,
+    entry: Entry,
     prompt_tokens: usize,
     generated: usize,
+}
+
+/// What a request asks of the model.
+pub struct Asked {
+    /// Token ids.
+    pub prompt: Vec<u32>,
+    /// What else it asks for.
+    pub options: Options,
+    /// What decides which tokens may follow.
+    pub constraint: Option<Box<dyn Constraint>>,
 }
 
 impl Running {
@@ -35,9 +50,14 @@ impl Running {
     /// # Errors
     /// Status 400 for an empty prompt or one that doesn't fit the context, and as
     /// [`Queue::push`](crate::worker::Queue::push).
-    pub fn start(app: &App, prompt: Vec<u32>, options: Options) -> Result<Self, ApiError> {
+    pub fn start(app: &App, asked: Asked, entry: Entry) -> Result<Self, ApiError> {
         let context = app.backend.context();
         let usual = plan::MAX_OUTPUT_TOKENS;
+        let Asked {
+            prompt,
+            options,
+            constraint,
+        } = asked;
         let max_tokens = room(context, prompt.len(), options.max_tokens, usual)?;
         let (sender, events) = unbounded_channel();
         let started = Instant::now();
@@ -49,16 +69,19 @@ impl Running {
             sampling: options.sampling,
             seed: options.seed,
             stop: options.stop,
+            constraint,
             deadline,
             events: sender,
         })?;
         app.metrics.prompt_tokens.add(prompt_tokens as u64);
-        let metrics = Arc::clone(&app.metrics);
+        entry.prompt(prompt_tokens);
         Ok(Self {
             events,
             deadline,
             started,
-            metrics,
+            last: None,
+            metrics: Arc::clone(&app.metrics),
+            entry,
             prompt_tokens,
             generated: 0,
         })
@@ -74,21 +97,34 @@ impl Running {
                 "worker_gone",
                 "the model stopped before the answer was complete",
             )),
-            Err(_) => Event::Failed(late()),
+            Err(_) => Event::Failed(ApiError::late()),
         };
-        match event {
-            Event::Piece { .. } => {
-                if self.generated == 0 {
-                    self.metrics.first_token.record(self.started.elapsed());
-                }
-                self.generated += 1;
-                self.metrics.generated_tokens.add(1);
-            }
-            Event::Done(_) | Event::Failed(_) => {
+        match &event {
+            Event::Piece { .. } => self.count(),
+            Event::Done(finish) => {
                 self.metrics.answer.record(self.started.elapsed());
+                self.metrics.finished(finish.name());
+                self.entry.finish(finish.name());
+            }
+            Event::Failed(error) => {
+                self.metrics.answer.record(self.started.elapsed());
+                self.metrics.finished("error");
+                self.entry.finish("error");
+                self.entry.error(error.code, error.detail.clone());
             }
         }
         event
+    }
+
+    fn count(&mut self) {
+        let now = Instant::now();
+        match self.last.replace(now) {
+            None => self.metrics.first_token.record(now - self.started),
+            Some(last) => self.metrics.inter_token.record(now - last),
+        }
+        self.generated += 1;
+        self.metrics.generated_tokens.add(1);
+        self.entry.token();
     }
 
     /// Tokens so far, as answers report them.
@@ -100,16 +136,6 @@ impl Running {
             "total_tokens": self.prompt_tokens + self.generated,
         })
     }
-}
-
-/// The error of an answer that took too long.
-#[must_use]
-pub fn late() -> ApiError {
-    ApiError::server(
-        StatusCode::GATEWAY_TIMEOUT,
-        "timeout",
-        "the answer was not complete within the time that this server allows",
-    )
 }
 
 /// How many tokens may follow the prompt: those that the request wants, which must fit, else the

@@ -13,10 +13,21 @@ use serde_json::{Map, Value, json};
 
 use crate::backend::Backend;
 use crate::error::{ApiError, json_response};
+use crate::log::{Entry, Sink};
 use crate::metrics::Metrics;
+use crate::options::random;
 use crate::settings::Settings;
 use crate::worker::Queue;
 use crate::{chat, completions, plan};
+
+/// Paths that are answered by the model.
+const CHAT: &str = "/v1/chat/completions";
+const TEXT: &str = "/v1/completions";
+
+/// The header that names a request, in both directions.
+const REQUEST_ID: &str = "x-request-id";
+/// Longer names are replaced: they would fill the log.
+const MAX_ID_BYTES: usize = 128;
 
 /// What requests are answered with.
 #[derive(Clone)]
@@ -29,6 +40,8 @@ pub struct App {
     pub settings: Arc<Settings>,
     /// What is counted.
     pub metrics: Arc<Metrics>,
+    /// Where the log goes.
+    pub log: Sink,
     /// When the server started, in seconds since 1970.
     pub started_s: u64,
 }
@@ -36,8 +49,8 @@ pub struct App {
 /// The server's routes.
 pub fn router(app: App) -> Router {
     Router::new()
-        .route("/v1/chat/completions", post(chat_completions))
-        .route("/v1/completions", post(text_completions))
+        .route(CHAT, post(chat_completions))
+        .route(TEXT, post(text_completions))
         .route("/v1/models", get(models))
         .route("/v1/models/{*model}", get(model))
         .route("/health", get(health))
@@ -49,29 +62,49 @@ pub fn router(app: App) -> Router {
 
 async fn chat_completions(State(app): State<App>, request: Request) -> Response<Body> {
     let metrics = Arc::clone(&app.metrics);
+    let entry = entry(&app, &request, CHAT);
     let answered = match body(&app, request).await {
-        Ok((bytes, body)) => chat::answer(app, bytes, body).await,
+        Ok((bytes, body)) => chat::answer(app, entry.clone(), bytes, body).await,
         Err(error) => Err(error),
     };
-    counted(&metrics, "/v1/chat/completions", answered)
+    counted(&metrics, CHAT, &entry, answered)
 }
 
 async fn text_completions(State(app): State<App>, request: Request) -> Response<Body> {
     let metrics = Arc::clone(&app.metrics);
+    let entry = entry(&app, &request, TEXT);
     let answered = match body(&app, request).await {
-        Ok((_, body)) => completions::answer(app, body).await,
+        Ok((_, body)) => completions::answer(app, entry.clone(), body).await,
         Err(error) => Err(error),
     };
-    counted(&metrics, "/v1/completions", answered)
+    counted(&metrics, TEXT, &entry, answered)
+}
+
+/// The log's line of a request, under the id that its client or a proxy gave it, if that is one.
+fn entry(app: &App, request: &Request, route: &'static str) -> Entry {
+    let given = request.headers().get(REQUEST_ID);
+    let given = given.and_then(|value| value.to_str().ok());
+    let id = given.filter(|id| (1..=MAX_ID_BYTES).contains(&id.len()));
+    let id = id.map_or_else(|| format!("{:016x}", random()), str::to_owned);
+    Entry::new(Arc::clone(&app.log), id, route)
 }
 
 fn counted(
     metrics: &Metrics,
     route: &'static str,
+    entry: &Entry,
     answered: Result<Response<Body>, ApiError>,
 ) -> Response<Body> {
-    let response = answered.unwrap_or_else(IntoResponse::into_response);
-    metrics.request(route, response.status().as_u16());
+    let mut response = answered.unwrap_or_else(|error| {
+        entry.error(error.code, error.detail.clone());
+        error.into_response()
+    });
+    let status = response.status().as_u16();
+    metrics.request(route, status);
+    entry.status(status);
+    if let Ok(id) = HeaderValue::from_str(entry.id()) {
+        response.headers_mut().insert(REQUEST_ID, id);
+    }
     response
 }
 

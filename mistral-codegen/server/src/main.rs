@@ -9,12 +9,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use mistral_server::backend::Backend;
-use mistral_server::http::{App, now_s, router};
+use mistral_server::http::{App, now_s};
 use mistral_server::metrics::Metrics;
 use mistral_server::mistral::Mistral;
 use mistral_server::settings::Settings;
 use mistral_server::worker::Queue;
-use mistral_server::{connections, plan};
+use mistral_server::{connections, log};
 use tokio::net::TcpListener;
 
 fn main() -> ExitCode {
@@ -49,14 +49,14 @@ fn run() -> Result<(), Box<dyn Error>> {
     eprintln!("loading {}", settings.model.display());
     let backend: Arc<dyn Backend> = Arc::new(Mistral::load(&settings)?);
     let metrics = Arc::new(Metrics::default());
-    // One is answered while the others wait.
-    let waiting = plan::CONCURRENCY.saturating_sub(1).max(1);
-    let (queue, worker) = Queue::start(Arc::clone(&backend), waiting, Arc::clone(&metrics))?;
+    let (slots, waiting) = (settings.slots.get(), settings.waiting);
+    let (queue, worker) = Queue::start(Arc::clone(&backend), slots, waiting, Arc::clone(&metrics))?;
     let app = App {
         backend,
         queue,
         settings: Arc::clone(&settings),
         metrics,
+        log: log::stdout(),
         started_s: now_s(),
     };
     let ended = app.queue.ended();
@@ -75,7 +75,7 @@ fn run() -> Result<(), Box<dyn Error>> {
                 () = until(&ended) => failed.store(true, Ordering::Relaxed),
             }
         };
-        connections::serve(listener, router(app), settings, stop).await;
+        connections::serve(listener, app, settings, stop).await;
         Ok::<_, Box<dyn Error>>(failed.into_inner())
     })?;
     // Answers still running lose their clients here, and the worker its queue.

@@ -1,44 +1,32 @@
 //! The model, on `mistral-infer`.
 
 use std::error::Error;
-use std::time::Instant;
+use std::sync::OnceLock;
 
 use axum::http::StatusCode;
 use mistral_infer::chat::ChatRequest;
+use mistral_infer::constrain::{Callable, Calls, Grammars};
 use mistral_infer::tokenizer::Affixes;
 use mistral_infer::{
-    GenerateOptions, InferError, LoadOptions, LogitRows, Model, Run, Session, SessionLimits,
-    Tokenizer,
+    Constraint, InferError, LoadOptions, Model, Session, SessionLimits, Tokenizer,
 };
+use serde_json::json;
 
-use crate::backend::{Backend, Event, Finish, Job, Markers, Sampling, ToolCall, Tools};
+use crate::backend::{Backend, Count, Form, Markers, ToolCall, Tools};
+use crate::batching;
 use crate::error::ApiError;
-use crate::generation::late;
 use crate::options::random;
 use crate::plan;
 use crate::settings::Settings;
+use crate::worker::Jobs;
 
 /// A loaded model with its tokenizer.
-#[derive(Debug)]
 pub struct Mistral {
     model: Model,
     context: usize,
-}
-
-/// Why an answer isn't complete.
-enum Stopped {
-    /// No one waits for it.
-    Gone,
-    /// Its time is up.
-    Late,
-    /// The model failed.
-    Failed(InferError),
-}
-
-impl From<InferError> for Stopped {
-    fn from(error: InferError) -> Self {
-        Self::Failed(error)
-    }
+    slots: usize,
+    /// Made for the first answer that needs them.
+    grammars: OnceLock<Grammars>,
 }
 
 impl Mistral {
@@ -58,6 +46,8 @@ impl Mistral {
         let loaded = Self {
             model,
             context: plan::CONTEXT_TOKENS.min(own),
+            slots: settings.slots.get(),
+            grammars: OnceLock::new(),
         };
         loaded.session()?;
         Ok(loaded)
@@ -66,8 +56,10 @@ impl Mistral {
     fn session(&self) -> Result<Session<'_>, InferError> {
         self.model.session(SessionLimits {
             max_seq_len: Some(self.context),
-            max_batch_tokens: plan::BATCH_TOKENS.min(self.context),
-            ..SessionLimits::default()
+            max_sequences: self.slots,
+            max_batch_tokens: plan::BATCH_TOKENS.min(self.context).max(self.slots),
+            max_logits: self.slots,
+            cache: plan::CACHE,
         })
     }
 
@@ -75,71 +67,18 @@ impl Mistral {
         self.model.need_tokenizer().map_err(|error| failed(&error))
     }
 
-    fn answer(&self, session: &mut Session<'_>, job: &Job) -> Result<Finish, Stopped> {
-        // All but the last token in pieces, so that a long prompt can be given up: `generate`
-        // finds them in the cache.
-        let kept = session.keep_prefix(0, &job.prompt);
-        let piece = session.max_batch_tokens();
-        for tokens in job.prompt[kept..job.prompt.len() - 1].chunks(piece) {
-            wanted(job)?;
-            session.forward(&[Run {
-                sequence: 0,
-                tokens,
-                logits: LogitRows::None,
-            }])?;
+    fn grammars(&self) -> Result<&Grammars, ApiError> {
+        if let Some(grammars) = self.grammars.get() {
+            return Ok(grammars);
         }
-        let options = GenerateOptions {
-            max_tokens: job.max_tokens,
-            sampling: sampling(&job.sampling),
-            seed: job.seed,
-            stop: job.stop.clone(),
-            ..GenerateOptions::default()
-        };
-        for piece in session.generate(&job.prompt, &options)? {
-            let piece = piece?;
-            wanted(job)?;
-            let event = Event::Piece {
-                token: piece.token,
-                text: piece.text,
-            };
-            job.events.send(event).map_err(|_| Stopped::Gone)?;
-            match piece.finish {
-                None => {}
-                Some(mistral_infer::Finish::EndOfSequence | mistral_infer::Finish::StopString) => {
-                    return Ok(Finish::Stop);
-                }
-                Some(_) => return Ok(Finish::Length),
-            }
-        }
-        Ok(Finish::Length)
-    }
-}
-
-/// Whether the answer is still waited for.
-fn wanted(job: &Job) -> Result<(), Stopped> {
-    if job.events.is_closed() {
-        return Err(Stopped::Gone);
-    }
-    if Instant::now() >= job.deadline {
-        return Err(Stopped::Late);
-    }
-    Ok(())
-}
-
-fn sampling(own: &Sampling) -> mistral_infer::Sampling {
-    mistral_infer::Sampling {
-        temperature: own.temperature,
-        top_k: own.top_k,
-        top_p: own.top_p,
-        min_p: own.min_p,
-        repetition_penalty: own.repetition_penalty,
-        frequency_penalty: own.frequency_penalty,
-        presence_penalty: own.presence_penalty,
+        // Two requests may make them at the same moment; one of the results is kept.
+        let made = Grammars::new(&self.model).map_err(|error| failed(&error))?;
+        Ok(self.grammars.get_or_init(|| made))
     }
 }
 
 /// An error with its causes, on one line.
-fn told(error: &dyn Error) -> String {
+pub(crate) fn told(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {
@@ -150,14 +89,16 @@ fn told(error: &dyn Error) -> String {
 }
 
 /// The client learns that the model failed; the log says how.
-fn failed(error: &InferError) -> ApiError {
-    eprintln!("answer failed: {}", told(error));
+pub(crate) fn failed(error: &InferError) -> ApiError {
     let message = "the model could not answer";
-    ApiError::server(
-        StatusCode::INTERNAL_SERVER_ERROR,
-        "generation_failed",
-        message,
-    )
+    ApiError {
+        detail: Some(told(error)),
+        ..ApiError::server(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "generation_failed",
+            message,
+        )
+    }
 }
 
 impl Backend for Mistral {
@@ -216,23 +157,38 @@ impl Backend for Mistral {
         Some(calls.collect())
     }
 
-    fn work(&self, next: &mut dyn FnMut() -> Option<Job>) {
-        let mut session = match self.session() {
-            Ok(session) => session,
-            Err(error) => {
-                eprintln!("the worker can't start: {}", told(&error));
-                return;
+    fn constraint(&self, form: &Form) -> Result<Option<Box<dyn Constraint>>, ApiError> {
+        let (field, made) = match form {
+            Form::Free => return Ok(None),
+            Form::Object => (
+                "response_format",
+                self.grammars()?.json(&json!({"type": "object"})),
+            ),
+            Form::Schema(schema) => ("response_format", self.grammars()?.json(schema)),
+            Form::Calls(functions, count) => {
+                let tools: Vec<Callable<'_>> = functions
+                    .iter()
+                    .map(|function| Callable {
+                        name: &function.name,
+                        parameters: &function.parameters,
+                    })
+                    .collect();
+                let count = match count {
+                    Count::One => Calls::One,
+                    Count::Some => Calls::Some,
+                };
+                ("tools", self.grammars()?.calls(&tools, count))
             }
         };
-        while let Some(job) = next() {
-            let event = match self.answer(&mut session, &job) {
-                Ok(finish) => Event::Done(finish),
-                Err(Stopped::Gone) => continue,
-                Err(Stopped::Late) => Event::Failed(late()),
-                Err(Stopped::Failed(error)) => Event::Failed(failed(&error)),
-            };
-            // A client that has left in the meantime needs no answer.
-            let _ = job.events.send(event);
+        let grammar = made.map_err(|error| ApiError::invalid(field, told(&error)))?;
+        Ok(Some(Box::new(grammar)))
+    }
+
+    fn work(&self, jobs: &Jobs) {
+        match self.session() {
+            Ok(mut session) => batching::work(&mut session, jobs),
+            // The queue tells those who wait, and the process ends.
+            Err(error) => crate::log::note("the worker can't start", &told(&error)),
         }
     }
 }

@@ -5,7 +5,7 @@ use std::hash::{BuildHasher, RandomState};
 use axum::http::StatusCode;
 use serde_json::{Value, json};
 
-use crate::backend::Sampling;
+use crate::backend::{Form, Sampling};
 use crate::error::ApiError;
 use crate::fields::Fields;
 use crate::plan;
@@ -29,6 +29,8 @@ pub struct Options {
     pub seed: u64,
     /// Texts that end the answer.
     pub stop: Vec<String>,
+    /// What the answer has to be.
+    pub form: Form,
 }
 
 impl Options {
@@ -44,7 +46,6 @@ impl Options {
         fields.refuse("logit_bias", &[json!({})])?;
         fields.refuse("logprobs", &[json!(false)])?;
         fields.refuse("top_logprobs", &[json!(0)])?;
-        fields.refuse("response_format", &[json!({"type": "text"})])?;
         let stream = fields.flag("stream")?;
         let include_usage = match fields.get("stream_options") {
             None => false,
@@ -64,6 +65,7 @@ impl Options {
             sampling: sampling(fields)?,
             seed: seed(fields)?,
             stop: stops(fields)?,
+            form: form(fields)?,
         })
     }
 }
@@ -146,4 +148,23 @@ fn stops(fields: Fields<'_>) -> Result<Vec<String>, ApiError> {
         return Err(refused());
     }
     Ok(stops)
+}
+
+/// The form that `response_format` asks for.
+fn form(fields: Fields<'_>) -> Result<Form, ApiError> {
+    let refused = |message: &str| Err(ApiError::invalid("response_format", message));
+    let format = match fields.get("response_format") {
+        None => return Ok(Form::Free),
+        Some(Value::Object(format)) => Fields(format),
+        Some(_) => return refused("expected an object"),
+    };
+    match format.get("type").and_then(Value::as_str) {
+        Some("text") => Ok(Form::Free),
+        Some("json_object") => Ok(Form::Object),
+        Some("json_schema") => match format.get("json_schema").map(|named| &named["schema"]) {
+            Some(schema @ Value::Object(_)) => Ok(Form::Schema(schema.clone())),
+            _ => refused("expected an object in json_schema.schema"),
+        },
+        _ => refused("expected the type text, json_object or json_schema"),
+    }
 }

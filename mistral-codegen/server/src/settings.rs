@@ -11,6 +11,9 @@ use crate::plan;
 /// Connections at once, when the environment doesn't say.
 const CONNECTIONS: NonZeroUsize = NonZeroUsize::new(256).expect("256 is not 0");
 
+/// Requests that wait for each that is answered, when the environment doesn't say.
+const WAITING_PER_SLOT: usize = 4;
+
 /// How the server runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
@@ -18,7 +21,7 @@ pub struct Settings {
     pub host: IpAddr,
     /// Port to bind (`PORT`).
     pub port: u16,
-    /// The model's folder (`MODEL_PATH`).
+    /// The model's folder or GGUF file (`MODEL_PATH`).
     pub model: PathBuf,
     /// Threads that run the model (`THREADS`); `None` takes all.
     pub threads: Option<usize>,
@@ -36,8 +39,15 @@ pub struct Settings {
     pub header_bytes: usize,
     /// Connections at once (`MAX_CONNECTIONS`).
     pub connections: NonZeroUsize,
-    /// Time for answers that are being given when the server is asked to stop.
+    /// Answers that are made at the same moment (`SLOTS`).
+    pub slots: NonZeroUsize,
+    /// Requests that wait for a slot (`MAX_WAITING`); one more is refused.
+    pub waiting: usize,
+    /// Time for answers that are being given when the server is asked to stop
+    /// (`SHUTDOWN_SECONDS`).
     pub shutdown_time: Duration,
+    /// Time in which a client has to take something of what was sent to it (`WRITE_SECONDS`).
+    pub write_time: Duration,
 }
 
 /// Why the server doesn't start.
@@ -76,6 +86,8 @@ impl Settings {
                            address, or plan a variable for the key";
             return Err(BadSetting(message.to_owned()));
         }
+        let slots = NonZeroUsize::new(plan::CONCURRENCY).unwrap_or(NonZeroUsize::MIN);
+        let slots = number(&get, "SLOTS", slots)?;
         // A token is at most a few bytes of text and rarely more than six of JSON.
         let body_bytes = plan::CONTEXT_TOKENS
             .saturating_mul(16)
@@ -98,7 +110,10 @@ impl Settings {
             header_time: seconds("HEADER_SECONDS", 15)?,
             header_bytes: 1 << 16,
             connections: number(&get, "MAX_CONNECTIONS", CONNECTIONS)?,
-            shutdown_time: Duration::from_secs(30),
+            waiting: number(&get, "MAX_WAITING", slots.get().saturating_mul(WAITING_PER_SLOT))?,
+            slots,
+            shutdown_time: seconds("SHUTDOWN_SECONDS", 30)?,
+            write_time: seconds("WRITE_SECONDS", 30)?,
         })
     }
 }

@@ -21,6 +21,10 @@ fn chat(content: &str, more: &[(&str, Value)]) -> String {
     body.to_string()
 }
 
+fn schema(schema: Value) -> Value {
+    json!({"type": "json_schema", "json_schema": {"name": "a", "schema": schema}})
+}
+
 fn json_of(answer: (u16, String)) -> Value {
     assert_eq!(answer.0, 200, "{}", answer.1);
     serde_json::from_str(&answer.1).expect("JSON")
@@ -142,6 +146,43 @@ fn tool_calls() {
 }
 
 #[test]
+fn forms() {
+    let server = Server::start();
+    // The script shouts when it is held to a form.
+    for format in [
+        json!({"type": "json_object"}),
+        schema(json!({"type": "object"})),
+    ] {
+        let more = [("response_format", format)];
+        let whole = json_of(server.post(CHAT, &chat("hello", &more)));
+        assert_eq!(whole["choices"][0]["message"]["content"], "HELLO");
+        let body = json!({"prompt": "hi", "response_format": more[0].1}).to_string();
+        assert_eq!(
+            json_of(server.post(TEXT, &body))["choices"][0]["text"],
+            "HI"
+        );
+    }
+    let free = [("response_format", json!({"type": "text"}))];
+    let whole = json_of(server.post(CHAT, &chat("hello", &free)));
+    assert_eq!(whole["choices"][0]["message"]["content"], "hello");
+    if !plan::TOOLS {
+        return;
+    }
+    let named = |name: &str| json!({"type": "function", "function": {"name": name}});
+    let with = |choice: Value| [("tools", json!([named("count")])), ("tool_choice", choice)];
+    for choice in [json!("required"), named("count")] {
+        let whole = json_of(server.post(CHAT, &chat("hello", &with(choice))));
+        assert_eq!(whole["choices"][0]["message"]["content"], "HELLO");
+    }
+    let (status, body) = server.post(CHAT, &chat("hello", &with(named("other"))));
+    assert_eq!(
+        (status, body.contains("tool_choice")),
+        (400, true),
+        "{body}"
+    );
+}
+
+#[test]
 fn refusals() {
     let server = Server::start();
     let long = "x".repeat(CONTEXT);
@@ -219,13 +260,34 @@ fn refusals() {
             CHAT,
             chat("a", &[("tool_choice", json!("required"))]),
             400,
+            "tool",
+        ),
+        (
+            CHAT,
+            chat("a", &[("tool_choice", json!("sometimes"))]),
+            400,
             "tool_choice",
         ),
         (
             CHAT,
-            chat("a", &[("response_format", json!({"type": "json_object"}))]),
+            chat("a", &[("response_format", json!({"type": "xml"}))]),
             400,
             "response_format",
+        ),
+        (
+            CHAT,
+            chat("a", &[("response_format", json!({"type": "json_schema"}))]),
+            400,
+            "json_schema.schema",
+        ),
+        (
+            CHAT,
+            chat(
+                "a",
+                &[("response_format", schema(json!({"type": "string"})))],
+            ),
+            400,
+            "the script knows objects",
         ),
         (CHAT, chat(&long, &[]), 400, "context_length_exceeded"),
         (
@@ -256,6 +318,12 @@ fn refusals() {
         ),
         (CHAT, chat(&"x".repeat(5000), &[]), 413, "body_too_large"),
         ("/v1/nothing", String::new(), 404, "not_found"),
+        (
+            "/v1/embeddings",
+            json!({"input": "a"}).to_string(),
+            404,
+            "not_found",
+        ),
         ("/health", String::new(), 405, "method_not_allowed"),
     ];
     let mut failures = Vec::new();
@@ -292,7 +360,9 @@ fn keys() {
     let (status, page) = get("/metrics", "");
     assert_eq!(status, 200);
     assert!(
-        page.contains("requests_total{route=\"/v1/chat/completions\",status=\"401\"} 4"),
+        page.contains(
+            "mistral_http_requests_total{route=\"/v1/chat/completions\",status=\"401\"} 4"
+        ),
         "{page}"
     );
 }
@@ -305,8 +375,20 @@ fn slow_clients_are_cut_off() {
     let mut head = server.connect();
     head.write_all(b"POST /v1/completions HTTP/1.1\r\nhost: a\r\n")
         .expect("sends");
-    let mut rest = Vec::new();
-    let _ = head.read_to_end(&mut rest);
+    let mut rest = String::new();
+    let _ = head.read_to_string(&mut rest);
+    let (status, body) = parts(&rest);
+    assert_eq!(
+        (status, body.contains("header_timeout")),
+        (408, true),
+        "{rest}"
+    );
+    serde_json::from_str::<Value>(&body).expect("JSON of the announced length");
+    // One that says nothing at all is only left.
+    let mut silent = server.connect();
+    let mut rest = String::new();
+    let _ = silent.read_to_string(&mut rest);
+    assert_eq!(rest, "");
     let announced = format!(
         "POST {TEXT} HTTP/1.1\r\nhost: a\r\nauthorization: Bearer {KEY}\r\n\
          content-length: 100\r\nconnection: close\r\n\r\n{{"
@@ -336,11 +418,15 @@ fn a_full_queue_refuses_and_a_lost_client_stops_its_answer() {
     second.write_all(&slow).expect("sends");
     let waiting = || {
         let get = b"GET /metrics HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
-        server.send(get).contains("requests_waiting 1\n")
+        server
+            .send(get)
+            .contains("mistral_num_requests_waiting 1\n")
     };
     eventually("the second request waits", waiting);
     let (status, body) = server.post(TEXT, &json!({"prompt": "a"}).to_string());
     assert_eq!((status, body.contains("queue_full")), (429, true), "{body}");
+    let refused = server.send(&request(TEXT, KEY, r#"{"prompt": "a"}"#));
+    assert!(refused.contains("retry-after: 1\r\n"), "{refused}");
 
     assert!(!server.script.gave_up.load(Ordering::Acquire));
     drop(first);
@@ -351,4 +437,108 @@ fn a_full_queue_refuses_and_a_lost_client_stops_its_answer() {
     eventually("the queue is free", || {
         server.post(TEXT, r#"{"prompt": "a"}"#).0 == 200
     });
+}
+
+#[test]
+fn a_waiting_client_that_leaves_frees_its_place() {
+    let server = Server::start();
+    let slow = json!({"prompt": "slow", "stream": true}).to_string();
+    let slow = request(TEXT, KEY, &slow);
+    let mut first = server.connect();
+    first.write_all(&slow).expect("sends");
+    first.read_exact(&mut [0; 64]).expect("reads");
+    let mut second = server.connect();
+    second.write_all(&slow).expect("sends");
+    let full = || server.post(TEXT, r#"{"prompt": "a"}"#).0 == 429;
+    eventually("the queue is full", full);
+    drop(second);
+    // The first is still being answered, and there is a place again.
+    let mut third = server.connect();
+    eventually("a place is free", || {
+        let (status, _) = parts(&server.send(&request(TEXT, KEY, r#"{"prompt": 1}"#)));
+        status == 400
+    });
+    third.write_all(&slow).expect("sends");
+    eventually("the third waits", full);
+    drop(first);
+    third.read_exact(&mut [0; 64]).expect("is answered");
+}
+
+#[test]
+fn each_request_has_a_line_in_the_log() {
+    let server = Server::start();
+    let body = chat("a secret prompt", &[("max_tokens", json!(3))]);
+    let length = body.len();
+    let answer = server.send(
+        format!(
+            "POST {CHAT} HTTP/1.1\r\nhost: a\r\nauthorization: Bearer {KEY}\r\nx-request-id: mine\r\n\
+             connection: close\r\ncontent-length: {length}\r\n\r\n{body}"
+        )
+        .as_bytes(),
+    );
+    assert!(answer.contains("x-request-id: mine\r\n"), "{answer}");
+    server.post(TEXT, "{");
+    let lines = || server.lines.lock().expect("whole").clone();
+    eventually("there are two lines", || lines().len() == 2);
+    let lines = lines();
+    let line = |i: usize| serde_json::from_str::<Value>(&lines[i]).expect("JSON");
+    let (done, refused) = (line(0), line(1));
+    for (name, value) in [
+        ("request_id", json!("mine")),
+        ("route", json!(CHAT)),
+        ("status", json!(200)),
+        ("prompt_tokens", json!(15)),
+        ("completion_tokens", json!(3)),
+        ("finish", json!("length")),
+    ] {
+        assert_eq!(done[name], value, "{name} in {done}");
+    }
+    assert!(done["total_s"].as_f64() >= done["first_token_s"].as_f64());
+    assert_eq!(refused["status"], 400);
+    assert_eq!(refused["error"], "invalid_json");
+    assert!(!lines.concat().contains("secret"), "{lines:?}");
+}
+
+#[test]
+fn the_end_lets_answers_finish_for_a_while() {
+    let mut server = Server::start();
+    let body = json!({"prompt": "slow", "stream": true}).to_string();
+    let mut endless = server.connect();
+    endless
+        .write_all(&request(TEXT, KEY, &body))
+        .expect("sends");
+    endless.read_exact(&mut [0; 64]).expect("begins");
+    let start = Instant::now();
+    server.stop();
+    eventually("new connections are refused", || {
+        std::net::TcpStream::connect(server.address).is_err()
+    });
+    let mut rest = String::new();
+    endless.read_to_string(&mut rest).expect("ends in order");
+    assert!(rest.contains("shutting_down"), "{rest}");
+    assert!(rest.trim_end().ends_with("0"), "the last chunk: {rest}");
+    server.join();
+    let time = start.elapsed();
+    assert!(time >= Duration::from_millis(900), "{time:?}");
+    assert!(time < Duration::from_secs(6), "{time:?}");
+}
+
+#[test]
+fn a_client_that_reads_nothing_is_cut_off() {
+    let server = Server::start();
+    let body = json!({"prompt": "slow", "stream": true, "max_tokens": 1}).to_string();
+    // Many requests on one connection, none of whose answers is read, until both ends are full.
+    let mut socket = server.connect();
+    let request = format!(
+        "POST {TEXT}/none HTTP/1.1\r\nhost: a\r\nauthorization: Bearer {KEY}\r\n\
+         content-length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    let start = Instant::now();
+    socket
+        .set_write_timeout(Some(Duration::from_secs(15)))
+        .expect("sets");
+    let many = request.repeat(500);
+    while socket.write_all(many.as_bytes()).is_ok() {}
+    assert!(start.elapsed() < Duration::from_secs(14), "it was cut off");
 }

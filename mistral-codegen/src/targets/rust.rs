@@ -5,7 +5,8 @@
 
 use minijinja::{Value, context};
 use mistral_core::files::FileSet;
-use mistral_core::plan::{Plan, TokenizerMode};
+use mistral_core::plan::{KvPrecision, Plan, TokenizerMode};
+use mistral_core::precision::Precision;
 
 use super::engine::{self, Serving};
 use super::{Page, render_all, shown, unsupported};
@@ -60,6 +61,7 @@ macro_rules! sources {
 const SOURCES: &[(&str, &str)] = sources![
     "src/answer.rs",
     "src/backend.rs",
+    "src/batching.rs",
     "src/chat.rs",
     "src/completions.rs",
     "src/connections.rs",
@@ -68,12 +70,15 @@ const SOURCES: &[(&str, &str)] = sources![
     "src/generation.rs",
     "src/http.rs",
     "src/lib.rs",
+    "src/log.rs",
     "src/main.rs",
     "src/metrics.rs",
     "src/mistral.rs",
     "src/options.rs",
     "src/settings.rs",
+    "src/socket.rs",
     "src/stream.rs",
+    "src/tools.rs",
     "src/worker.rs",
     "tests/api.rs",
     "tests/support/mod.rs",
@@ -88,14 +93,18 @@ const LINE: usize = 100;
 /// The project that serves `plan`.
 pub(crate) fn generate(plan: &Plan, options: &Options) -> Result<FileSet, CodegenError> {
     let serving = engine::serving(TARGET, plan)?;
-    let model = plan.model.local_path.as_deref().unwrap_or("model");
-    check(plan, model)?;
+    let model = model_path(plan);
+    check(plan, &model)?;
+    let place = Place::of(&model);
     let context = context! {
         mistral_infer => Value::from_safe_string(dependency(&options.mistral_infer)?),
         build_inside => matches!(options.mistral_infer, Dependency::Version(_)),
         model => model,
-        mount => engine::mount(model),
-        constants => constants(plan, &serving, model),
+        gguf => is_gguf(plan, &model),
+        download => place.folder,
+        mount => engine::mount(place.folder),
+        inside => place.inside,
+        constants => constants(plan, &serving, &model)?,
         ..engine::server(plan, &serving)?
     };
     let container = serving.key_env.is_some().then_some(CONTAINER);
@@ -105,6 +114,48 @@ pub(crate) fn generate(plan: &Plan, options: &Options) -> Result<FileSet, Codege
         files.add(path, *text)?;
     }
     Ok(files)
+}
+
+/// The model's folder or file on this machine, or where a download puts it.
+fn model_path(plan: &Plan) -> String {
+    match (&plan.model.local_path, &plan.model.file) {
+        (Some(path), _) => path.clone(),
+        (None, Some(file)) => format!("model/{file}"),
+        (None, None) => "model".to_owned(),
+    }
+}
+
+fn is_gguf_file(path: &str) -> bool {
+    path.to_ascii_lowercase().ends_with(".gguf")
+}
+
+/// Whether the model is a GGUF file, or a folder with one.
+fn is_gguf(plan: &Plan, model: &str) -> bool {
+    plan.precision.is_gguf() || is_gguf_file(model)
+}
+
+/// What a container gets of the model's place: a folder, so that the other parts of a split file
+/// are there, too.
+struct Place<'p> {
+    /// On this machine.
+    folder: &'p str,
+    /// The model's path in the container.
+    inside: String,
+}
+
+impl<'p> Place<'p> {
+    fn of(model: &'p str) -> Self {
+        let (folder, file) = match model.rsplit_once('/') {
+            _ if !is_gguf_file(model) => (model, None),
+            Some(("", file)) => ("/", Some(file)),
+            Some((folder, file)) => (folder, Some(file)),
+            None => (".", Some(model)),
+        };
+        Self {
+            folder,
+            inside: file.map_or_else(|| "/model".to_owned(), |file| format!("/model/{file}")),
+        }
+    }
 }
 
 fn refuse(field: &'static str, found: impl std::fmt::Display, expected: &str) -> CodegenError {
@@ -119,12 +170,16 @@ fn check(plan: &Plan, model: &str) -> Result<(), CodegenError> {
             "a path without control characters",
         ));
     }
-    if plan.precision.is_gguf() || plan.tokenizer == TokenizerMode::Gguf {
+    let wide = [Precision::F32, Precision::Bf16, Precision::F16];
+    if !plan.precision.is_gguf() && !wide.contains(&plan.precision) {
         return Err(refuse(
             "precision",
             plan.precision,
-            "the precision of a safetensors folder",
+            "f32, bf16, f16 or a GGUF precision",
         ));
+    }
+    if plan.tokenizer == TokenizerMode::Gguf && !is_gguf(plan, model) {
+        return Err(refuse("tokenizer", "gguf", "the tokenizer of a folder"));
     }
     let limits = &plan.limits;
     for (field, value) in [
@@ -170,13 +225,13 @@ fn dependency(dependency: &Dependency) -> Result<String, CodegenError> {
         }
     };
     Ok(format!(
-        "{{ {key} = {}, default-features = false }}",
+        "{{ {key} = {}, default-features = false, features = [\"constrain\"] }}",
         toml_str(text)
     ))
 }
 
 /// Each constant of `src/plan.rs` as the formatter writes it.
-fn constants(plan: &Plan, serving: &Serving, model: &str) -> Value {
+fn constants(plan: &Plan, serving: &Serving, model: &str) -> Result<Value, CodegenError> {
     let limits = &plan.limits;
     let sampling = &plan.sampling;
     let batch = limits
@@ -194,6 +249,11 @@ fn constants(plan: &Plan, serving: &Serving, model: &str) -> Value {
         ("BATCH_TOKENS", "usize", batch.to_string()),
         ("CONCURRENCY", "usize", limits.concurrency.to_string()),
         (
+            "CACHE",
+            "Option<CacheType>",
+            optional(cache(plan.kv_precision)?),
+        ),
+        (
             "MAX_OUTPUT_TOKENS",
             "Option<usize>",
             optional(limits.max_output_tokens),
@@ -206,9 +266,26 @@ fn constants(plan: &Plan, serving: &Serving, model: &str) -> Value {
         ("SEED", "Option<u64>", optional(sampling.seed)),
         ("TOOLS", "bool", plan.tools.to_string()),
     ];
-    rows.into_iter()
-        .map(|(name, kind, value)| (name, Value::from_safe_string(constant(name, kind, &value))))
-        .collect()
+    let rows = rows
+        .into_iter()
+        .map(|(name, kind, value)| (name, Value::from_safe_string(constant(name, kind, &value))));
+    Ok(rows.collect())
+}
+
+/// The type that the server keeps keys and values in.
+fn cache(precision: KvPrecision) -> Result<Option<&'static str>, CodegenError> {
+    match precision {
+        KvPrecision::Auto => Ok(None),
+        KvPrecision::F32 => Ok(Some("CacheType::F32")),
+        KvPrecision::F16 => Ok(Some("CacheType::F16")),
+        KvPrecision::Bf16 => Ok(Some("CacheType::Bf16")),
+        KvPrecision::Q8_0 => Ok(Some("CacheType::Q8")),
+        KvPrecision::Fp8 => Err(refuse(
+            "kv_precision",
+            "fp8",
+            "auto, f32, f16, bf16 or q8_0",
+        )),
+    }
 }
 
 fn optional(value: Option<impl std::fmt::Display>) -> String {

@@ -446,6 +446,23 @@ impl Tokenizer {
         }
     }
 
+    /// The bytes that an id adds to a text; `None` for control tokens, which add none, and outside the
+    /// vocabulary. A space that decoding drops from the start of a text is among them.
+    #[must_use]
+    pub fn token_bytes(&self, id: u32) -> Option<Vec<u8>> {
+        if self.is_control(id) || Some(id) == self.unk {
+            return None;
+        }
+        match &self.kind {
+            Kind::Tekken(tekken) => tekken.bytes(id).map(<[u8]>::to_vec),
+            Kind::SentencePiece(model) => match model.byte(id) {
+                Some(byte) => Some(vec![byte]),
+                None => model.surface(id).map(|text| text.as_bytes().to_vec()),
+            },
+            Kind::Hf(hf) => stream::hf_bytes(hf, id),
+        }
+    }
+
     /// The tokens that plain prompts get: a begin token, unless a GGUF file says otherwise.
     #[must_use]
     pub fn affixes(&self) -> Affixes {

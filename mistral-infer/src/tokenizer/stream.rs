@@ -285,6 +285,31 @@ impl State {
     }
 }
 
+/// The bytes of an id of a `tokenizer.json`, as decoding has them in the middle of a text.
+pub(super) fn hf_bytes(hf: &Hf, id: u32) -> Option<Vec<u8>> {
+    let mut piece = hf.piece(id)?;
+    match &hf.decoder {
+        HfDecoder::ByteLevel => {
+            let mut bytes = Vec::new();
+            hf.push_byte_level(&piece, &mut bytes);
+            Some(bytes)
+        }
+        HfDecoder::Text {
+            replace,
+            byte_fallback,
+            ..
+        } => {
+            if *byte_fallback && let Some(byte) = fallback_byte(&piece) {
+                return Some(vec![byte]);
+            }
+            for (from, to) in replace {
+                piece = piece.replace(from, to);
+            }
+            Some(piece.into_bytes())
+        }
+    }
+}
+
 fn fallback_byte(piece: &str) -> Option<u8> {
     let digits = piece.strip_prefix("<0x")?.strip_suffix('>')?;
     if digits.len() != 2 {

@@ -3,17 +3,19 @@
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::num::NonZeroUsize;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use mistral_server::backend::{Backend, Event, Finish, Job, Markers, ToolCall, Tools};
+use mistral_infer::{Constraint, InferError, Progress};
+use mistral_server::backend::{Backend, Event, Finish, Form, Markers, ToolCall, Tools};
 use mistral_server::connections;
 use mistral_server::error::ApiError;
-use mistral_server::http::{App, router};
+use mistral_server::http::App;
 use mistral_server::metrics::Metrics;
 use mistral_server::settings::Settings;
-use mistral_server::worker::Queue;
+use mistral_server::worker::{Jobs, Queue};
 use tokio::net::TcpListener;
 
 /// The key that the server wants.
@@ -77,23 +79,43 @@ impl Backend for Script {
         }])
     }
 
-    fn work(&self, next: &mut dyn FnMut() -> Option<Job>) {
-        while let Some(job) = next() {
+    fn constraint(&self, form: &Form) -> Result<Option<Box<dyn Constraint>>, ApiError> {
+        match form {
+            Form::Free => Ok(None),
+            Form::Schema(schema) if schema["type"] != "object" => Err(ApiError::invalid(
+                "response_format",
+                "the script knows objects",
+            )),
+            _ => Ok(Some(Box::new(Anything))),
+        }
+    }
+
+    fn work(&self, jobs: &Jobs) {
+        while let Some(mut job) = jobs.wait() {
             let byte = |token: u32| u8::try_from(token.saturating_sub(2)).unwrap_or(b'?');
             let text: Vec<u8> = job.prompt.iter().map(|&token| byte(token)).collect();
             let slow = text.windows(4).any(|word| word == b"slow");
+            let held = job.constraint().is_some();
             let mut sent = 0;
             for &token in job.prompt.iter().cycle() {
                 let more = slow || sent < job.prompt.len();
                 if !more || sent == job.max_tokens && !slow {
                     break;
                 }
-                sent += 1;
-                let text = char::from(byte(token)).to_string();
-                if job.events.send(Event::Piece { token, text }).is_err() {
+                if let Some(end) = jobs.end_of(&job) {
                     self.gave_up.store(true, Ordering::Release);
+                    end.tell(&job);
                     break;
                 }
+                sent += 1;
+                // Whether it was held to a form can be seen.
+                let letter = char::from(byte(token));
+                let text = match held {
+                    true => letter.to_ascii_uppercase(),
+                    false => letter,
+                };
+                let text = text.to_string();
+                let _ = job.events.send(Event::Piece { token, text });
                 if slow {
                     std::thread::sleep(Duration::from_millis(10));
                 }
@@ -108,16 +130,34 @@ impl Backend for Script {
     }
 }
 
+/// Lets everything through.
+struct Anything;
+
+impl Constraint for Anything {
+    fn mask(&mut self, _: &mut [f32]) -> Result<(), InferError> {
+        Ok(())
+    }
+
+    fn accept(&mut self, _: u32) -> Result<Progress, InferError> {
+        Ok(Progress::Open)
+    }
+}
+
 /// A running server.
 pub struct Server {
     /// Where it listens.
     pub address: SocketAddr,
     /// Its model.
     pub script: Arc<Script>,
+    /// What it logged.
+    pub lines: Arc<Mutex<Vec<String>>>,
+    stop: Option<tokio::sync::oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
 }
 
 impl Server {
-    /// Starts one on a free port; it runs until the test's process ends.
+    /// Starts one on a free port, with one slot and room for one that waits; it runs until it is
+    /// stopped or the test's process ends.
     pub fn start() -> Self {
         let settings = Arc::new(Settings {
             host: [127, 0, 0, 1].into(),
@@ -131,35 +171,63 @@ impl Server {
             header_time: Duration::from_millis(300),
             header_bytes: 1 << 14,
             connections: NonZeroUsize::new(16).expect("16 is not 0"),
+            slots: NonZeroUsize::MIN,
+            waiting: 1,
             shutdown_time: Duration::from_secs(1),
+            write_time: Duration::from_secs(1),
         });
         let script = Arc::new(Script::default());
         let backend: Arc<dyn Backend> = Arc::clone(&script) as _;
         let metrics = Arc::new(Metrics::default());
         let (queue, _) =
-            Queue::start(Arc::clone(&backend), 1, Arc::clone(&metrics)).expect("starts");
+            Queue::start(Arc::clone(&backend), 1, 1, Arc::clone(&metrics)).expect("starts");
+        let lines: Arc<Mutex<Vec<String>>> = Arc::default();
+        let kept = Arc::clone(&lines);
         let app = App {
             backend,
             queue,
             settings: Arc::clone(&settings),
             metrics,
+            log: Arc::new(move |line| kept.lock().expect("whole").push(line.to_owned())),
             started_s: 1,
         };
         let (sender, receiver) = std::sync::mpsc::channel();
-        std::thread::spawn(move || {
+        let (stop, stopped) = tokio::sync::oneshot::channel();
+        let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Runtime::new().expect("builds");
             runtime.block_on(async {
                 let listener = TcpListener::bind("127.0.0.1:0").await.expect("binds");
                 sender
                     .send(listener.local_addr().expect("bound"))
                     .expect("waited for");
-                let never = std::future::pending();
-                connections::serve(listener, router(app), settings, never).await;
+                let asked = async {
+                    if stopped.await.is_err() {
+                        std::future::pending().await
+                    }
+                };
+                connections::serve(listener, app, settings, asked).await;
             });
         });
         Self {
             address: receiver.recv().expect("binds"),
             script,
+            lines,
+            stop: Some(stop),
+            thread: Some(thread),
+        }
+    }
+
+    /// Asks it to end.
+    pub fn stop(&mut self) {
+        if let Some(stop) = self.stop.take() {
+            stop.send(()).expect("it runs");
+        }
+    }
+
+    /// Waits for its end.
+    pub fn join(&mut self) {
+        if let Some(thread) = self.thread.take() {
+            thread.join().expect("ends in peace");
         }
     }
 
