@@ -36,9 +36,11 @@ pub mod report;
 mod target;
 mod targets;
 pub mod verify;
+mod yaml;
 
 pub use diff::{FieldChange, FileChange, FlagChange, FlagFate, PlanDiff, diff};
 pub use error::CodegenError;
 pub use mistral_core::files::{FileSet, GeneratedFile};
 pub use mistral_core::plan::Plan;
 pub use target::{Dependency, Options, Target, explain, generate};
+pub use targets::cluster::Cluster;

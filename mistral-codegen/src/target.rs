@@ -9,6 +9,7 @@ use mistral_core::plan::Plan;
 use crate::CodegenError;
 use crate::flags::Explained;
 use crate::targets;
+use crate::targets::cluster::Cluster;
 
 /// The table: each target with its documentation, name, one line for people, and generator.
 macro_rules! targets {
@@ -66,6 +67,9 @@ targets! {
 
     // Machines and clusters.
 
+    /// Plain Kubernetes: a deployment with all that belongs around it, and a canary.
+    Kubernetes: "kubernetes", "deployment, service, volume, probes, policies, autoscaler and canary for Kubernetes", targets::cluster::kubernetes;
+
     // Clients of the hosted API.
 }
 
@@ -95,6 +99,8 @@ pub struct Options {
     /// The container image that clusters run, instead of the engine's public one; needed for
     /// engines that have none.
     pub image: Option<String>,
+    /// What clusters need to know and a plan doesn't say.
+    pub cluster: Cluster,
 }
 
 /// Where a cargo project finds a crate.

@@ -189,7 +189,7 @@ pub(super) fn server(plan: &Plan, serving: &Serving) -> Result<Value, CodegenErr
         IpAddr::V4(ip) => format!("{ip}:{port}:{port}", port = serving.port),
         IpAddr::V6(ip) => format!("[{ip}]:{port}:{port}", port = serving.port),
     };
-    let reasons: Result<Vec<Value>, CodegenError> = plan.reasons.iter().map(reason).collect();
+    let reasons = reasons(plan)?;
     Ok(context! {
         plan => plan,
         served_name => serving.name,
@@ -202,7 +202,7 @@ pub(super) fn server(plan: &Plan, serving: &Serving) -> Result<Value, CodegenErr
             made(format!("${{{name}:?set {name} to the key that clients must send}}"))
         }),
         start_seconds => start_seconds(plan),
-        reasons => reasons?,
+        reasons => reasons,
     })
 }
 
@@ -242,6 +242,11 @@ fn client_host(bind: IpAddr) -> String {
         IpAddr::V6(ip) if ip.is_unspecified() => "[::1]".to_owned(),
         IpAddr::V6(ip) => format!("[{ip}]"),
     }
+}
+
+/// The plan's reasons as lines of Markdown.
+pub(super) fn reasons(plan: &Plan) -> Result<Vec<Value>, CodegenError> {
+    plan.reasons.iter().map(reason).collect()
 }
 
 /// A reason as a line of Markdown: its rule, its facts, its sources.

@@ -1,5 +1,6 @@
 //! One module a target; what engines share stands in `engine`.
 
+pub(crate) mod cluster;
 mod engine;
 pub(crate) mod launch;
 pub(crate) mod llama_server;
