@@ -73,6 +73,13 @@ targets! {
     // Clients of the hosted API.
 }
 
+impl Target {
+    /// Whether its YAML files are Kubernetes objects.
+    pub(crate) fn makes_objects(self) -> bool {
+        matches!(self, Self::Kubernetes)
+    }
+}
+
 impl FromStr for Target {
     type Err = CodegenError;
 

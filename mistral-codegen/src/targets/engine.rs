@@ -152,7 +152,7 @@ pub(super) fn mount(path: &str) -> String {
 }
 
 /// Seconds after which an engine that isn't ready is taken for broken, in whole minutes.
-pub(super) fn start_seconds(plan: &Plan) -> u64 {
+pub(crate) fn start_seconds(plan: &Plan) -> u64 {
     let bytes = plan
         .memory
         .weight_bytes

@@ -7,6 +7,7 @@ pub(crate) mod llama_server;
 pub(crate) mod rust;
 pub(crate) mod vllm;
 
+pub(crate) use engine::start_seconds;
 use minijinja::Value;
 use mistral_core::files::{FileMode, FileSet, GeneratedFile, RelativePath};
 use mistral_core::plan::Plan;

@@ -5,6 +5,7 @@
 //! | `*.sh` | `bash -n`, `shellcheck` |
 //! | `start.sh` of an engine | its flags and values, against the engine's table (built in) |
 //! | `Dockerfile` | `hadolint` |
+//! | other `*.yaml` of a cluster's target | `kubernetes-validate`, or `check-jsonschema` with the schema of a custom resource's definition; `kubectl kustomize`; what objects say of each other (built in) |
 //! | `compose.yaml` | `check-jsonschema` with the Compose specification that it brings along |
 //! | `*.json` | a JSON parser (built in) |
 //! | `*.rs` | `rustfmt --check` |
@@ -16,6 +17,7 @@
 //! A program that isn't installed is reported as missing, not as a verdict.
 
 mod child;
+pub mod objects;
 mod rust_project;
 mod single;
 mod versions;
@@ -105,6 +107,9 @@ pub struct Checkers {
     /// A `Cargo.lock` whose versions the Rust project takes; without one cargo chooses among
     /// what it has downloaded before.
     pub cargo_lock: Option<PathBuf>,
+    /// A folder with definitions of custom resources (`*.yaml`): objects are held to the whole
+    /// schema of one that is there, else to the part of it that this crate keeps.
+    pub definitions: Option<PathBuf>,
 }
 
 /// Variables that programs need to find their own files.
@@ -138,6 +143,7 @@ impl Checkers {
             scratch,
             cargo_target: None,
             cargo_lock: None,
+            definitions: None,
         }
     }
 
@@ -164,6 +170,9 @@ pub fn verify(
     let mut verdict = Verdict::default();
     for file in files.iter() {
         single::check(target, file, &copy.0, checkers, &mut verdict)?;
+    }
+    if target.makes_objects() {
+        objects::check(files, &copy.0, checkers, &mut verdict)?;
     }
     if target == Target::Rust {
         rust_project::check(&copy.0, checkers, &mut verdict)?;

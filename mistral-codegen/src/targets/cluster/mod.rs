@@ -8,3 +8,4 @@ mod workload;
 
 pub(crate) use kubernetes::generate as kubernetes;
 pub use settings::Cluster;
+pub(crate) use workload::copies;

@@ -121,7 +121,7 @@ pub(crate) fn workload(
 
 /// How many copies of the model the plan's devices hold: engines whose placement counts whole
 /// groups of devices run each in a container of its own.
-fn copies(plan: &Plan) -> u32 {
+pub(crate) fn copies(plan: &Plan) -> u32 {
     let p = &plan.placement;
     let group = p.tensor_parallel.saturating_mul(p.pipeline_parallel);
     match plan.runtime {
