@@ -32,6 +32,7 @@ pub mod precision;
 pub mod reason;
 pub mod recommendation;
 pub mod report;
+pub mod schedule;
 pub mod sizing;
 pub mod sourced;
 pub mod tuning;

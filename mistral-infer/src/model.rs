@@ -5,6 +5,7 @@ use std::sync::OnceLock;
 
 use mistral_core::model::ModelSpec;
 use mistral_core::precision::{Format, Precision};
+use mistral_core::schedule::Schedule;
 use mistral_kernels::{CacheType, Cpu, Isa};
 
 use crate::decoder::{DecoderWeights, SessionLimits};
@@ -36,6 +37,11 @@ pub struct LoadOptions {
     /// The instruction set of the kernels, to compare one with another; the processor's best when
     /// `None`.
     pub isa: Option<Isa>,
+    /// How kernels cut and fetch their work, for example from a [`ScheduleBook`]; the usual way when
+    /// `None`. Results are the same bit by bit.
+    ///
+    /// [`ScheduleBook`]: mistral_core::schedule::ScheduleBook
+    pub schedule: Option<Schedule>,
 }
 
 impl Default for LoadOptions {
@@ -47,6 +53,7 @@ impl Default for LoadOptions {
             tokenizer: None,
             chat_version: None,
             isa: None,
+            schedule: None,
         }
     }
 }
@@ -78,7 +85,7 @@ impl Model {
     /// the instruction set asked for.
     pub fn load(path: impl AsRef<Path>, options: &LoadOptions) -> Result<Model, InferError> {
         let (spec, checkpoint, tokenizer) = open(path.as_ref(), options)?;
-        Model::assemble(spec, &checkpoint, tokenizer, (options.threads, options.isa))
+        Model::assemble(spec, &checkpoint, tokenizer, cpu(options)?)
     }
 
     /// A model from a description and weights that you opened yourself.
@@ -91,23 +98,19 @@ impl Model {
         tokenizer: Option<Tokenizer>,
         threads: usize,
     ) -> Result<Model, InferError> {
-        Model::assemble(spec, checkpoint, tokenizer, (threads, None))
+        let options = LoadOptions {
+            threads,
+            ..LoadOptions::default()
+        };
+        Model::assemble(spec, checkpoint, tokenizer, cpu(&options)?)
     }
 
     fn assemble(
         spec: ModelSpec,
         checkpoint: &Checkpoint,
         tokenizer: Option<Tokenizer>,
-        (threads, isa): (usize, Option<Isa>),
+        cpu: Cpu,
     ) -> Result<Model, InferError> {
-        if threads == 0 {
-            let expected = "at least 1".to_owned();
-            return Err(InferError::Limit {
-                limit: "threads",
-                found: 0,
-                expected,
-            });
-        }
         // Readers have done this, but the fields are public.
         spec.validate()?;
         let weights = DecoderWeights::load(&spec, checkpoint)?;
@@ -122,7 +125,7 @@ impl Model {
             weights,
             spec,
             tokenizer,
-            cpu: Cpu::with_isa(threads, isa.unwrap_or_else(Isa::best))?,
+            cpu,
             fingerprint: OnceLock::new(),
         })
     }
@@ -294,6 +297,23 @@ pub(crate) fn chat_template(
             found: "a list of templates".to_owned(),
         }),
     }
+}
+
+/// What a model runs on.
+fn cpu(options: &LoadOptions) -> Result<Cpu, InferError> {
+    if options.threads == 0 {
+        let expected = "at least 1".to_owned();
+        return Err(InferError::Limit {
+            limit: "threads",
+            found: 0,
+            expected,
+        });
+    }
+    let cpu = Cpu::with_isa(options.threads, options.isa.unwrap_or_else(Isa::best))?;
+    Ok(match options.schedule {
+        Some(schedule) => cpu.with_schedule(schedule)?,
+        None => cpu,
+    })
 }
 
 /// Reads the description beside the weights.

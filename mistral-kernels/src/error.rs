@@ -1,6 +1,7 @@
 //! What an operation refuses.
 
 use mistral_core::precision::Format;
+use mistral_core::schedule::BadSchedule;
 
 use crate::attention::CacheType;
 use crate::cpu::Isa;
@@ -48,6 +49,9 @@ pub enum KernelError {
         /// What is allowed, in words.
         expected: &'static str,
     },
+    /// A schedule that kernels can't follow.
+    #[error(transparent)]
+    Schedule(#[from] BadSchedule),
     /// The scratch handed in was made for smaller shapes.
     #[error("{op}: scratch holds {capacity} {what}, expected at least {needed}")]
     Scratch {

@@ -7,7 +7,8 @@ use mistral_core::plan::Plan;
 use mistral_core::recommendation::Interval;
 use serde::Serialize;
 
-/// Longest prompt and answer of the requests that are predicted, in tokens: a usual chat.
+/// Longest prompt and answer of the requests that are predicted when the plan doesn't say what is
+/// usual, in tokens: those of a chat.
 const PROMPT: u32 = 1024;
 const ANSWER: u32 = 256;
 
@@ -48,12 +49,12 @@ pub fn forecast(plan: &Plan) -> Option<Forecast> {
         .and_then(|model| Shape::of(catalog, model))
         .or_else(|| plan.spec.clone().map(Shape::new))?;
     let device = HardwareTable::embedded().find(&plan.placement.device)?;
-    let answer = plan.limits.max_output_tokens.unwrap_or(ANSWER);
-    let answer_tokens = answer
-        .min(ANSWER)
-        .min(plan.limits.context_tokens / 2)
-        .max(1);
-    let prompt_tokens = (plan.limits.context_tokens.saturating_sub(answer_tokens)).clamp(1, PROMPT);
+    let context = plan.limits.context_tokens;
+    let longest = plan.limits.max_output_tokens.unwrap_or(context);
+    let usual = plan.expected.output_tokens.unwrap_or(ANSWER);
+    let answer_tokens = usual.min(longest).min(context / 2).max(1);
+    let usual = plan.expected.prompt_tokens.unwrap_or(PROMPT);
+    let prompt_tokens = usual.min(context.saturating_sub(answer_tokens)).max(1);
     let setup = Setup {
         shape: &shape,
         precision: plan.precision,

@@ -26,8 +26,6 @@ const BLOCK: usize = 4 * TILE_WORDS;
 
 /// Up to this many tokens the weights' rows are read whole, since reading them takes longest.
 const FEW: usize = 64;
-/// Steps of a panel otherwise: it shares a second-level cache with sums and activations.
-const LONG: usize = 1024;
 
 /// Words that a thread works in: a panel, and sums.
 pub(crate) const SCRATCH: usize = 64 * 1024 + ROWS / 32 * (TOKENS / 32) * BLOCK;
@@ -45,6 +43,9 @@ pub(crate) struct GemmTiles<'a> {
     /// Tiles of [`super::PackTiles`], on a line of the cache.
     pub(crate) x: &'a [f32],
     pub(crate) tokens: usize,
+    /// Columns of a panel, unless tokens are few: it shares a second-level cache with sums and
+    /// activations.
+    pub(crate) panel_columns: usize,
     pub(crate) y: OutRows<'a>,
     /// [`SCRATCH`] words.
     pub(crate) scratch: &'a mut [f32],
@@ -103,7 +104,11 @@ unsafe fn product<W: Source>(work: GemmTiles<'_>, w: *const u8) {
     let cols = work.w.cols();
     let (sums, panel) = work.scratch.split_at_mut(sums_of(work.tokens));
     let room = (panel.len() / 32 - row_words(0)) * 2 / (CHUNK * STEPS) * (CHUNK * STEPS);
-    let most = if work.tokens <= FEW { room } else { LONG };
+    let most = if work.tokens <= FEW {
+        room
+    } else {
+        work.panel_columns.min(room)
+    };
     let (panel, sums) = (panel.as_mut_ptr(), sums.as_mut_ptr());
     let stride = cols / W::ITEMS * W::BYTES;
     let (count, inner) = (work.tokens.div_ceil(SIDE), cols / STEPS);

@@ -10,6 +10,8 @@ pub(crate) use isa::Live;
 pub use isa::{Isa, IsaStatus, available};
 pub(crate) use shared_mut::SharedMut;
 
+use mistral_core::schedule::Schedule;
+
 use crate::KernelError;
 use pool::Pool;
 
@@ -33,16 +35,34 @@ pub struct Cpu {
     live: Live,
     /// Operations of a call from which on other threads take part.
     shared_from: usize,
+    schedule: Schedule,
+}
+
+/// What is used until somebody says better. Intel's first-level cache waits for few lines at once, so
+/// that most of the way is left to the second level: measured. AMD's is asked alone, as a prototype on
+/// Zen 5 did; that wasn't measured with these kernels.
+fn usual_schedule(isa: Isa) -> Schedule {
+    match isa {
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx512Bf16 => Schedule {
+            fetch_near: 6912,
+            fetch_far: 0,
+            ..Schedule::default()
+        },
+        _ => Schedule::default(),
+    }
 }
 
 impl Cpu {
     /// The best instruction set of this processor on `threads` threads (0 counts as 1).
     #[must_use]
     pub fn new(threads: usize) -> Self {
+        let live = Live::best();
         Self {
             pool: Pool::new(threads),
-            live: Live::best(),
+            live,
             shared_from: SHARED_FROM,
+            schedule: usual_schedule(live.isa()),
         }
     }
 
@@ -56,7 +76,24 @@ impl Cpu {
             pool: Pool::new(threads),
             live,
             shared_from: SHARED_FROM,
+            schedule: usual_schedule(live.isa()),
         })
+    }
+
+    /// The same, cutting and fetching work in another way. Results are the same bit by bit.
+    ///
+    /// # Errors
+    /// [`KernelError::Schedule`] for a parameter outside of its range.
+    pub fn with_schedule(mut self, schedule: Schedule) -> Result<Self, KernelError> {
+        schedule.check()?;
+        self.schedule = schedule;
+        Ok(self)
+    }
+
+    /// How work is cut and fetched.
+    #[must_use]
+    pub fn schedule(&self) -> &Schedule {
+        &self.schedule
     }
 
     /// The same, sharing calls of any size, so that tests reach every path with little data.

@@ -11,7 +11,7 @@ use super::dot::DotRows;
 use super::gemm::{FloatPanels, GemmRows, PANEL, PackRows, Panels};
 use super::pack::{BYTE_TILE, TILED, Words};
 use crate::cpu::SharedMut;
-use crate::quant::{Blocks, DotGroups, Group, Quantize, groups};
+use crate::quant::{Ahead, Blocks, DotGroups, Group, Quantize, groups};
 use crate::simd::{Element, Simd, dispatch, dispatch_pairs, has_pairs};
 use crate::{Cpu, Matrix, WeightData};
 
@@ -221,7 +221,8 @@ pub(crate) fn run<'a>(
     let packed = SharedMut::new(aligned(&mut buffers.packed));
     pack_inputs(cpu, inputs, product, brings_input, (packed, starts));
     let work: usize = (0..count).map(|i| macs(&product(i))).sum();
-    let grain = Grain::new(cpu, work);
+    let few = (0..count).all(|i| words.few(product(i).x.count()));
+    let grain = Grain::new(cpu, work, few);
     let blocks = |p: &Product<'_>| p.w.rows().div_ceil(grain.rows(p));
     let tasks = lay_out(starts, count, |i| blocks(&product(i)));
     let starts = &starts[..];
@@ -300,25 +301,37 @@ fn macs(p: &Product<'_>) -> usize {
 struct Grain {
     /// Multiplications a task.
     work: usize,
+    /// Most rows of a task.
+    most: usize,
 }
 
 impl Grain {
-    fn new(cpu: &Cpu, work: usize) -> Self {
+    /// For products of `work` multiplications together, all with few tokens or not.
+    fn new(cpu: &Cpu, work: usize, few: bool) -> Self {
+        let schedule = cpu.schedule();
+        let (tasks, most) = if few {
+            (schedule.few_tasks, schedule.few_rows)
+        } else {
+            (schedule.many_tasks, schedule.many_rows)
+        };
         // Below this a second thread costs more than it brings; the upper end keeps the tail of
         // a fork-join short.
-        let even = work / (cpu.threads() * 8);
+        let even = work / (cpu.threads() * tasks as usize);
         let work = if cpu.threads() == 1 {
             work
         } else {
             even.max(16 * 1024)
         };
-        Self { work: work.max(1) }
+        Self {
+            work: work.max(1),
+            most: most as usize,
+        }
     }
 
     /// Rows of a product a task: whole panels, at most enough to use packed activations well.
     fn rows(&self, p: &Product<'_>) -> usize {
         let row = (p.w.cols() * p.x.count()).max(1);
-        (self.work / row).next_multiple_of(32).clamp(32, 256)
+        (self.work / row).next_multiple_of(32).clamp(32, self.most)
     }
 }
 
@@ -469,6 +482,7 @@ impl<'a> Task<'a> {
                 x: &self.quantized[start..start + tokens * groups(cols)],
                 tokens,
                 y,
+                ahead: Ahead::of(cpu),
             };
             work.run_on(cpu.live());
         } else if self.words == Words::Bytes {
@@ -515,6 +529,7 @@ impl<'a> Task<'a> {
             // SAFETY: packing has ended, so that everybody only reads.
             x: unsafe { self.packed.read(start..start + words) },
             tokens,
+            panel_columns: cpu.schedule().panel_columns as usize,
             y: self.p.y,
             scratch: self.scratch,
         };

@@ -11,15 +11,30 @@ use mistral_core::precision::Format;
 use super::codes::{self, Block, SuperBlock};
 use super::rows::{GROUP, Group};
 use super::{Blocks, groups};
+use crate::Cpu;
 use crate::bytes::{self, ByteKernel, Bytes};
 use crate::cpu::Live;
 use crate::linear::OutRows;
 use crate::simd::Simd;
 
-/// Bytes that prefetching into the first cache runs ahead of the reads.
-pub(crate) const AHEAD: usize = 1024;
-/// The same for the second cache, which keeps more requests to memory in flight.
-pub(crate) const FAR_AHEAD: usize = 4096;
+/// How far ahead of its reads a row is fetched, in bytes.
+#[derive(Clone, Copy)]
+pub(crate) struct Ahead {
+    /// Into the first cache.
+    pub(crate) near: usize,
+    /// Into the second one, which keeps more requests to memory in flight; 0 leaves it out.
+    pub(crate) far: usize,
+}
+
+impl Ahead {
+    pub(crate) fn of(cpu: &Cpu) -> Self {
+        let schedule = cpu.schedule();
+        Self {
+            near: schedule.fetch_near as usize,
+            far: schedule.fetch_far as usize,
+        }
+    }
+}
 
 type F<S> = <<S as Bytes>::Floats as Simd>::F;
 
@@ -32,6 +47,7 @@ pub(crate) struct DotGroups<'a> {
     pub(crate) x: &'a [Group],
     pub(crate) tokens: usize,
     pub(crate) y: OutRows<'a>,
+    pub(crate) ahead: Ahead,
 }
 
 impl DotGroups<'_> {
@@ -135,8 +151,10 @@ unsafe fn row<S: Bytes, P: Products, const T: usize>(
         for g in 0..count {
             let p = row.add(g * per_group * P::BYTES);
             for line in 0..(per_group * P::BYTES).div_ceil(64) {
-                floats.prefetch_second(p.wrapping_add(FAR_AHEAD + line * 64));
-                floats.prefetch(p.wrapping_add(AHEAD + line * 64));
+                if work.ahead.far > 0 {
+                    floats.prefetch_second(p.wrapping_add(work.ahead.far + line * 64));
+                }
+                floats.prefetch(p.wrapping_add(work.ahead.near + line * 64));
             }
             let here = per_group.min(blocks - g * per_group);
             P::add::<S, T>(s, (p, here), (x.add(g), count), &mut sums);

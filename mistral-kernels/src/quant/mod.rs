@@ -12,7 +12,7 @@ mod quantize;
 mod rows;
 mod super_block;
 
-pub(crate) use dot::{AHEAD, DotGroups, FAR_AHEAD, two_streams};
+pub(crate) use dot::{Ahead, DotGroups, two_streams};
 pub(crate) use float::unpack;
 pub use quantize::quantize;
 pub(crate) use rows::{Group, Quantize, TOGETHER, groups};

@@ -11,3 +11,4 @@ mod quantize;
 mod rope;
 mod sample;
 mod scale;
+mod schedule;

@@ -12,7 +12,7 @@ use std::ops::Range;
 use mistral_core::precision::Format;
 
 use crate::cpu::Live;
-use crate::quant::{AHEAD, DotGroups, FAR_AHEAD, Group, TOGETHER, groups, two_streams};
+use crate::quant::{Ahead, DotGroups, Group, TOGETHER, groups, two_streams};
 
 /// Sums of some tokens, each to be added up.
 type Sums<const T: usize> = [__m512; T];
@@ -47,25 +47,25 @@ pub(crate) fn dots(work: &DotGroups<'_>, live: Live) -> bool {
     }
     work.check();
     // SAFETY: `Live` is only made after detection; lengths were checked above.
-    unsafe { run(work, live) }
+    unsafe { run(work) }
 }
 
 /// # Safety
 /// The processor has the sets, and lengths fit.
 #[target_feature(enable = "avx512vnni,avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c")]
-unsafe fn run(work: &DotGroups<'_>, live: Live) -> bool {
+unsafe fn run(work: &DotGroups<'_>) -> bool {
     // SAFETY: as this function's contract.
     unsafe {
         match work.w.format() {
-            Format::Q4K => rows::<super_blocks::Four>(work, live),
-            Format::Q5K => rows::<super_blocks::Five>(work, live),
-            Format::Q4_0 => rows::<nibbles::Q4_0>(work, live),
-            Format::Q4_1 => rows::<nibbles::Q4_1>(work, live),
-            Format::Q5_0 => rows::<nibbles::Q5_0>(work, live),
-            Format::Q5_1 => rows::<nibbles::Q5_1>(work, live),
-            Format::Iq4Nl => rows::<nibbles::Iq4Nl>(work, live),
-            Format::Mxfp4 => rows::<nibbles::Mxfp4>(work, live),
-            Format::Q8_0 => rows::<bytes::Q8_0>(work, live),
+            Format::Q4K => rows::<super_blocks::Four>(work),
+            Format::Q5K => rows::<super_blocks::Five>(work),
+            Format::Q4_0 => rows::<nibbles::Q4_0>(work),
+            Format::Q4_1 => rows::<nibbles::Q4_1>(work),
+            Format::Q5_0 => rows::<nibbles::Q5_0>(work),
+            Format::Q5_1 => rows::<nibbles::Q5_1>(work),
+            Format::Iq4Nl => rows::<nibbles::Iq4Nl>(work),
+            Format::Mxfp4 => rows::<nibbles::Mxfp4>(work),
+            Format::Q8_0 => rows::<bytes::Q8_0>(work),
             _ => return false,
         }
     }
@@ -75,17 +75,17 @@ unsafe fn run(work: &DotGroups<'_>, live: Live) -> bool {
 /// # Safety
 /// As [`run`].
 #[inline(always)]
-unsafe fn rows<R: Row>(work: &DotGroups<'_>, live: Live) {
+unsafe fn rows<R: Row>(work: &DotGroups<'_>) {
     let mut t = 0;
     while t < work.tokens {
         // SAFETY: these tokens exist.
         unsafe {
             match work.tokens - t {
-                1 => each_row::<R, 1>(work, live, t),
-                2 => each_row::<R, 2>(work, live, t),
-                3 | 4 => each_row::<R, 4>(work, live, t),
-                5 | 6 => each_row::<R, 6>(work, live, t),
-                _ => each_row::<R, 8>(work, live, t),
+                1 => each_row::<R, 1>(work, t),
+                2 => each_row::<R, 2>(work, t),
+                3 | 4 => each_row::<R, 4>(work, t),
+                5 | 6 => each_row::<R, 6>(work, t),
+                _ => each_row::<R, 8>(work, t),
             }
         }
         t += 8;
@@ -120,12 +120,12 @@ fn further<const T: usize>(mut x: [*const Group; T], g: usize) -> [*const Group;
 /// # Safety
 /// As [`run`]; the first of the tokens exists.
 #[inline(always)]
-unsafe fn each_row<R: Row, const T: usize>(work: &DotGroups<'_>, live: Live, t: usize) {
+unsafe fn each_row<R: Row, const T: usize>(work: &DotGroups<'_>, t: usize) {
     let count = groups(work.cols);
     // SAFETY: offsets stay inside the rows and the tokens.
     unsafe {
         let x = tokens::<T>(work, t);
-        let fetch = Fetch::new(live);
+        let fetch = Fetch(work.ahead);
         for r in two_streams(&work.rows) {
             let row = work.w.bytes().as_ptr().add(r * count * R::BYTES);
             let mut sums = [_mm512_setzero_ps(); T];
@@ -151,34 +151,14 @@ unsafe fn write<const T: usize>(work: &DotGroups<'_>, (r, t): (usize, usize), su
     }
 }
 
-/// How far ahead of its reads a row is fetched. Intel's first-level cache waits for few lines at once,
-/// so that most of the way is left to the second level: measured. AMD's is asked alone, as a prototype
-/// on Zen 5 did; that wasn't measured with these kernels.
+/// Fetches ahead of reads.
 #[derive(Clone, Copy)]
-struct Fetch {
-    near: usize,
-    far: Option<usize>,
-}
+struct Fetch(Ahead);
 
 impl Fetch {
-    const AMD_AHEAD: usize = 6912;
     /// Bytes that are asked for at once: up to ten lines that is up to 6 % faster than a group at a
     /// time, with more of them 2 to 7 % slower.
     const AT_ONCE: usize = 10 * 64;
-
-    fn new(live: Live) -> Self {
-        if live.isa() == crate::Isa::Avx512Bf16 {
-            Self {
-                near: Self::AMD_AHEAD,
-                far: None,
-            }
-        } else {
-            Self {
-                near: AHEAD,
-                far: Some(FAR_AHEAD),
-            }
-        }
-    }
 
     /// Fetches for [`TOGETHER`] groups, which begin at `p`, if they aren't many lines.
     #[inline(always)]
@@ -201,10 +181,10 @@ impl Fetch {
         for line in bytes.start.div_ceil(64)..bytes.end.div_ceil(64) {
             // SAFETY: every x86-64 processor has these, and they may name any address.
             unsafe {
-                if let Some(far) = self.far {
-                    _mm_prefetch::<_MM_HINT_T1>(p.wrapping_add(far + line * 64).cast());
+                if self.0.far > 0 {
+                    _mm_prefetch::<_MM_HINT_T1>(p.wrapping_add(self.0.far + line * 64).cast());
                 }
-                _mm_prefetch::<_MM_HINT_T0>(p.wrapping_add(self.near + line * 64).cast());
+                _mm_prefetch::<_MM_HINT_T0>(p.wrapping_add(self.0.near + line * 64).cast());
             }
         }
     }
