@@ -35,6 +35,7 @@ mod render;
 pub mod report;
 mod target;
 mod targets;
+pub mod tune;
 pub mod verify;
 mod yaml;
 
