@@ -13,6 +13,7 @@ mod bench;
 mod cache;
 #[path = "support/date.rs"]
 mod date;
+pub mod ds1000;
 #[path = "support/recommendation.rs"]
 pub mod recommendation;
 #[path = "support/storage.rs"]

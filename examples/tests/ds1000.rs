@@ -1,0 +1,1 @@
+//! Problems of our own in the benchmark's form.
