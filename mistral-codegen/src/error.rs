@@ -52,6 +52,20 @@ pub enum CodegenError {
         /// The value that was given.
         found: String,
     },
+    /// A table of flags that can't be read.
+    #[error("the table of flags can't be read: {reason}")]
+    Table {
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// An engine or version that no table describes.
+    #[error("expected one of {known}, found {found:?}")]
+    UnknownVersion {
+        /// What was asked for.
+        found: String,
+        /// The versions that there are, separated by commas.
+        known: String,
+    },
     /// A variable of a command that has no value where no script sets it (a defect of a target).
     #[error("the command's variable {name} has no value here")]
     UnsetVariable {

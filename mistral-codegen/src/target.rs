@@ -59,7 +59,15 @@ targets! {
     // Engines.
 
     /// vLLM: start script, Dockerfile, Compose file.
-    Vllm: "vllm", "start script, Dockerfile and Compose file of vLLM", targets::vllm::generate;
+    Vllm: "vllm-serve", "start script, Dockerfile and Compose file of vLLM", targets::vllm::generate;
+    /// SGLang: start script, Dockerfile, Compose file.
+    Sglang: "sglang", "start script, Dockerfile and Compose file of SGLang", targets::sglang::generate;
+    /// TensorRT-LLM: start script, options, Dockerfile, Compose file.
+    TensorrtLlm: "tensorrt-llm", "start script, options, Dockerfile and Compose file of trtllm-serve", targets::tensorrt_llm::generate;
+    /// Ollama: Modelfile, scripts, Compose file.
+    Ollama: "ollama", "Modelfile, scripts and Compose file of Ollama", targets::ollama::generate;
+    /// vLLM on TPUs: start script with its environment.
+    VllmTpu: "vllm-tpu", "start script of vLLM on TPUs", targets::vllm_tpu::generate;
     /// llama.cpp's server: start script, Dockerfile, Compose file.
     LlamaServer: "llama-server", "start script, Dockerfile and Compose file of llama.cpp's server", targets::llama_server::generate;
 
@@ -83,7 +91,10 @@ impl Target {
 impl FromStr for Target {
     type Err = CodegenError;
 
+    /// The target of that name; `vllm`, the engine's name, means `vllm-serve`, which has a name of
+    /// its own because other targets start vLLM, too.
     fn from_str(name: &str) -> Result<Self, CodegenError> {
+        let name = if name == "vllm" { "vllm-serve" } else { name };
         Self::ALL
             .iter()
             .copied()
@@ -143,7 +154,5 @@ pub fn generate(target: Target, plan: &Plan, options: &Options) -> Result<FileSe
 /// [`CodegenError::Unsupported`] for a plan whose engine is started without flags or can't serve
 /// it, and as [`generate`].
 pub fn explain(plan: &Plan) -> Result<Vec<Explained>, CodegenError> {
-    Ok(targets::launch::launch("explain", plan)?
-        .command
-        .explained())
+    targets::launch::explained(plan)
 }

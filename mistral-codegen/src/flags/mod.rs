@@ -1,187 +1,103 @@
 //! Which flags an engine's version has, and what each takes.
 //!
-//! The tables are data files with their source. A command is built through a table, so that an
-//! unknown flag or a value of the wrong kind can't be generated.
+//! The tables are data files that a program reads out of the engines' packages (`readers/`), with
+//! their source. A command is built through a table, so that an unknown flag or a value of the
+//! wrong kind can't be generated.
 
+mod changes;
 mod command;
+mod table;
+mod takes;
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
 use std::sync::LazyLock;
 
-use serde::Deserialize;
-
 pub use command::{Command, Explained, Why, Word, why};
+pub use table::FlagTable;
 
 use crate::CodegenError;
 
-/// vLLM 0.33.0.
-///
-/// # Panics
-/// Never: the embedded file is read by a test.
-pub static VLLM: LazyLock<FlagTable> =
-    LazyLock::new(|| embedded(include_str!("../../data/vllm-0.33.0.json")));
+/// The newest version of an engine, and the others that commands are migrated from.
+macro_rules! tables {
+    ($($(#[doc = $doc:literal])+ $name:ident: $kept:literal, $newest:literal $(, $older:literal)*;)+) => {
+        $(
+            $(#[doc = $doc])+
+            ///
+            /// # Panics
+            /// Never: the embedded file is read by a test.
+            pub static $name: LazyLock<FlagTable> = LazyLock::new(|| embedded(
+                include_str!(concat!("../../data/", $newest)),
+                include_str!(concat!("../../data/", $kept)),
+            ));
+        )+
 
-/// llama.cpp's server at commit 00dc805.
-///
-/// # Panics
-/// Never: the embedded file is read by a test.
-pub static LLAMA_SERVER: LazyLock<FlagTable> =
-    LazyLock::new(|| embedded(include_str!("../../data/llama-server-00dc805.json")));
-
-fn embedded(text: &str) -> FlagTable {
-    serde_json::from_str(text).expect("the embedded tables are read by a test")
-}
-
-/// The flags of one version of one engine.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct FlagTable {
-    /// The engine's command name.
-    pub engine: String,
-    /// The version that the table was read from.
-    pub version: String,
-    /// What it was read from.
-    pub source: String,
-    /// When it was read, as `YYYY-MM-DD`.
-    pub date: String,
-    /// The container image of that version.
-    pub image: String,
-    /// The environment variable that the engine takes its API key from.
-    pub api_key_env: String,
-    /// Flags that commands may have, with what they take.
-    flags: BTreeMap<String, Takes>,
-    /// Flags that exist and whose values this table doesn't describe.
-    untyped: BTreeSet<String>,
-    /// Flags that earlier versions had, with what to do instead (empty when nothing is needed).
-    removed: BTreeMap<String, String>,
-}
-
-/// What a flag takes.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(untagged)]
-enum Takes {
-    Kind(Kind),
-    OneOf(Vec<String>),
-}
-
-#[derive(Debug, Clone, Copy, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum Kind {
-    /// Nothing.
-    Switch,
-    /// A whole number from 1.
-    Count,
-    /// A whole number.
-    Integer,
-    /// A finite number.
-    Number,
-    /// A number above 0, at most 1.
-    Fraction,
-    /// An IP address.
-    Address,
-    /// A TCP port.
-    Port,
-    /// A count, `auto` or `all`.
-    Layers,
-    /// A JSON object.
-    Json,
-    /// Any text that doesn't look like a flag.
-    Text,
-}
-
-impl Kind {
-    fn expected(self) -> &'static str {
-        match self {
-            Self::Switch => "no value",
-            Self::Count => "a whole number from 1",
-            Self::Integer => "a whole number",
-            Self::Number => "a finite number",
-            Self::Fraction => "a number above 0 and at most 1",
-            Self::Address => "an IP address",
-            Self::Port => "a port from 1 to 65535",
-            Self::Layers => "a number of layers, auto or all",
-            Self::Json => "a JSON object",
-            Self::Text => "a text that doesn't begin with -",
-        }
-    }
-
-    fn accepts(self, value: Option<&str>) -> bool {
-        let Some(v) = value else {
-            return matches!(self, Self::Switch);
-        };
-        match self {
-            Self::Switch => false,
-            Self::Count => v.parse::<u64>().is_ok_and(|n| n > 0),
-            Self::Integer => v.parse::<i64>().is_ok(),
-            Self::Number => v.parse::<f64>().is_ok_and(f64::is_finite),
-            Self::Fraction => v.parse::<f64>().is_ok_and(|x| x > 0.0 && x <= 1.0),
-            Self::Address => v.parse::<IpAddr>().is_ok(),
-            Self::Port => v.parse::<u16>().is_ok_and(|p| p > 0),
-            Self::Layers => matches!(v, "auto" | "all") || v.parse::<u32>().is_ok(),
-            Self::Json => {
-                serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(v).is_ok()
-            }
-            Self::Text => !v.is_empty() && !v.starts_with('-'),
-        }
-    }
-}
-
-impl FlagTable {
-    /// Checks a flag and its value.
-    ///
-    /// # Errors
-    /// [`CodegenError::UnknownFlag`] or [`CodegenError::FlagValue`].
-    pub fn check(&self, flag: &str, value: Option<&str>) -> Result<(), CodegenError> {
-        let Some(takes) = self.flags.get(flag) else {
-            let hint = match self.removed.get(flag) {
-                Some(instead) if instead.is_empty() => ": it was removed".to_owned(),
-                Some(instead) => format!(": it was removed; {instead}"),
-                None if self.untyped.contains(flag) => {
-                    " whose value this table describes".to_owned()
-                }
-                None => String::new(),
-            };
-            return Err(CodegenError::UnknownFlag {
-                engine: self.engine.clone(),
-                version: self.version.clone(),
-                flag: flag.to_owned(),
-                hint,
+        /// Every version that a table is embedded of, the newest of an engine first.
+        pub fn tables() -> &'static [&'static FlagTable] {
+            static ALL: LazyLock<Vec<&'static FlagTable>> = LazyLock::new(|| {
+                let mut all: Vec<&'static FlagTable> = Vec::new();
+                $(
+                    all.push(&$name);
+                    $({
+                        static OLDER: LazyLock<FlagTable> = LazyLock::new(|| embedded(
+                            include_str!(concat!("../../data/", $older)),
+                            include_str!(concat!("../../data/", $kept)),
+                        ));
+                        all.push(&OLDER);
+                    })*
+                )+
+                all
             });
-        };
-        let (fits, expected) = match takes {
-            Takes::Kind(kind) => (kind.accepts(value), kind.expected().to_owned()),
-            Takes::OneOf(names) => (
-                value.is_some_and(|v| names.iter().any(|n| n == v)),
-                names.join(", "),
-            ),
-        };
-        if fits {
-            return Ok(());
+            &ALL
         }
-        Err(CodegenError::FlagValue {
-            engine: self.engine.clone(),
-            version: self.version.clone(),
-            flag: flag.to_owned(),
-            expected,
-            found: value.unwrap_or("no value").chars().take(80).collect(),
-        })
-    }
+    };
+}
 
-    /// Checks the arguments after the engine's command, as a generated script or file has them:
-    /// positional words first, then each flag with at most one value.
-    ///
-    /// # Errors
-    /// As [`check`](Self::check), for the first argument that doesn't fit.
-    pub fn check_arguments(&self, words: &[String]) -> Result<(), CodegenError> {
-        let mut words = words.iter().skip_while(|w| !w.starts_with("--")).peekable();
-        while let Some(flag) = words.next() {
-            // A negative number is a value; everything else that begins with - is a flag.
-            let value = words.next_if(|w| !w.starts_with('-') || w.parse::<f64>().is_ok());
-            self.check(flag, value.map(String::as_str))?;
+tables! {
+    /// vLLM 0.33.0.
+    VLLM: "vllm.json", "vllm-0.33.0.json", "vllm-0.20.0.json", "vllm-0.10.0.json";
+    /// vLLM for TPUs 0.32.0.
+    VLLM_TPU: "vllm-tpu.json", "vllm-tpu-0.32.0.json";
+    /// SGLang 0.5.23.
+    SGLANG: "sglang.json", "sglang-0.5.23.json";
+    /// `trtllm-serve` of TensorRT-LLM at commit 029e223.
+    TENSORRT_LLM: "tensorrt-llm.json", "tensorrt-llm-029e223.json";
+    /// llama.cpp's server, as llama-cpp-python 0.3.36 has it.
+    LLAMA_SERVER: "llama-server.json", "llama-server-py0.3.36.json";
+    /// Commands and parameters of Ollama's Modelfile, and its environment, at commit fb30760.
+    OLLAMA: "ollama.json", "ollama-fb30760.json";
+}
+
+fn embedded(read: &str, kept: &str) -> FlagTable {
+    FlagTable::from_json(read, kept).expect("the embedded tables are read by a test")
+}
+
+/// The table of an engine's version, by `engine` for the newest or `engine:version`.
+///
+/// # Errors
+/// [`CodegenError::UnknownVersion`] naming the versions that there are.
+///
+/// ```
+/// use mistral_codegen::flags;
+/// assert_eq!(flags::find("vllm:0.10.0")?.version, "0.10.0");
+/// assert!(flags::find("vllm:0.1").is_err());
+/// # Ok::<(), mistral_codegen::CodegenError>(())
+/// ```
+pub fn find(name: &str) -> Result<&'static FlagTable, CodegenError> {
+    let (engine, version) = match name.split_once(':') {
+        Some((engine, version)) => (engine, Some(version)),
+        None => (name, None),
+    };
+    let fits = |table: &&&FlagTable| {
+        table.engine == engine && version.is_none_or(|version| table.version == version)
+    };
+    tables().iter().find(fits).copied().ok_or_else(|| {
+        let known = tables()
+            .iter()
+            .map(|t| format!("{}:{}", t.engine, t.version));
+        CodegenError::UnknownVersion {
+            found: name.chars().take(64).collect(),
+            known: known.collect::<Vec<_>>().join(", "),
         }
-        Ok(())
-    }
+    })
 }
 
 #[cfg(test)]
@@ -190,8 +106,10 @@ mod tests {
 
     #[test]
     fn tables_are_read_and_refuse_by_name() {
+        assert_eq!(tables().len(), 8);
         let vllm = &*VLLM;
         let llama = &*LLAMA_SERVER;
+        let sglang = &*SGLANG;
         let cases: &[(&FlagTable, &str, Option<&str>, Option<&str>)] = &[
             (vllm, "--max-model-len", Some("32768"), None),
             (
@@ -202,18 +120,14 @@ mod tests {
             ),
             (vllm, "--max-model-len", None, Some("no value")),
             (vllm, "--enable-auto-tool-choice", None, None),
+            (vllm, "--no-enable-prefix-caching", None, None),
             (
                 vllm,
                 "--enable-auto-tool-choice",
                 Some("yes"),
                 Some("expects no value"),
             ),
-            (
-                vllm,
-                "--tokenizer-mode",
-                Some("slow"),
-                Some("auto, hf, mistral"),
-            ),
+            (vllm, "--tokenizer-mode", Some("slow"), Some("hf, inkling")),
             (vllm, "--swap-space", Some("4"), Some("it was removed")),
             (
                 vllm,
@@ -221,19 +135,19 @@ mod tests {
                 Some("x"),
                 Some("--structured-outputs-config"),
             ),
-            (vllm, "--enable-mm", None, Some("it was removed")),
+            (vllm, "--enable-mm", None, Some("no version has had it")),
             (
                 vllm,
                 "--no-such-flag",
                 None,
                 Some("has no flag --no-such-flag"),
             ),
-            (
-                vllm,
-                "--compilation-config",
-                Some("{}"),
-                Some("this table describes"),
-            ),
+            (vllm, "--compilation-config", Some("{}"), None),
+            (vllm, "--compilation-config.mode", Some("3"), None),
+            (vllm, "-tp", Some("2"), None),
+            (vllm, "--tensor_parallel_size", Some("2"), None),
+            // A generated command has whole names.
+            (vllm, "--tensor-paral", Some("2"), Some("no flag")),
             (
                 vllm,
                 "--served-model-name",
@@ -251,6 +165,14 @@ mod tests {
             (llama, "--cache-type-k", Some("q8_0"), None),
             (llama, "--cache-type-k", Some("fp8"), Some("q8_0")),
             (llama, "--draft-max", Some("4"), Some("--spec-draft-n-max")),
+            (sglang, "--tensor-parallel-size", Some("2"), None),
+            (sglang, "--tp_size", Some("2"), Some("no flag")),
+            (sglang, "--tool-call-parser", Some("mistral"), None),
+            (&TENSORRT_LLM, "--tp_size", Some("2"), None),
+            (&TENSORRT_LLM, "--tp-size", Some("2"), Some("no flag")),
+            (&OLLAMA, "PARAMETER num_ctx", Some("4096"), None),
+            (&OLLAMA, "PARAMETER mirostat", Some("1"), Some("no flag")),
+            (&VLLM_TPU, "--max-model-len", Some("2048"), None),
         ];
         for (table, flag, value, error) in cases {
             let found = table.check(flag, *value).err().map(|e| e.to_string());

@@ -3,12 +3,15 @@
 use std::net::IpAddr;
 
 use minijinja::{Value, context};
+use mistral_core::files::FileSet;
 use mistral_core::hardware::DeviceKind;
-use mistral_core::plan::Plan;
+use mistral_core::model::AttentionKind;
+use mistral_core::plan::{Plan, Sampling};
 
 use super::launch::Launch;
 use super::{Page, shown, unsupported};
 use crate::CodegenError;
+use crate::flags::Explained;
 use crate::quote::{markdown_block, markdown_code};
 
 /// Download and load rates that health checks wait for, in bytes a second: a slow line and a
@@ -31,6 +34,20 @@ pub(super) const COMPOSE: &[Page] = &[
         include_str!("../../templates/common/dockerignore.j2"),
     ),
 ];
+
+/// A proxy that asks for the key, for engines that have no keys.
+const PROXY: &[Page] = &[
+    Page::script(
+        "proxy.sh",
+        include_str!("../../templates/common/proxy.sh.j2"),
+    ),
+    Page::plain(
+        "Caddyfile",
+        include_str!("../../templates/common/Caddyfile.j2"),
+    ),
+];
+/// Where an engine behind the proxy listens.
+const PROXIED_PORT: u16 = 18_000;
 
 /// What runs the model, as far as containers and layers care.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -168,6 +185,73 @@ pub(crate) fn start_seconds(plan: &Plan) -> u64 {
     (START_S + download + bytes / LOAD_BYTES_PER_S).div_ceil(60) * 60
 }
 
+/// Whole copies of the model that the plan's devices hold.
+///
+/// # Errors
+/// [`CodegenError::Unsupported`] when devices are left over or heads can't be shared out.
+pub(super) fn copies(target: &'static str, plan: &Plan) -> Result<u32, CodegenError> {
+    let p = &plan.placement;
+    let group = product(
+        target,
+        "placement.tensor_parallel",
+        p.tensor_parallel,
+        p.pipeline_parallel,
+    )?;
+    if group == 0 || p.count == 0 || !p.count.is_multiple_of(group) {
+        return Err(unsupported(
+            target,
+            "placement.count",
+            p.count,
+            "a multiple of tensor_parallel x pipeline_parallel, above 0",
+        ));
+    }
+    if let Some(spec) = &plan.spec {
+        let tp = p.tensor_parallel as usize;
+        let kv = match &spec.attention {
+            AttentionKind::Gqa(gqa) => gqa.n_kv_heads,
+            // One latent serves all heads and is held by each device.
+            AttentionKind::Mla(_) => 1,
+        };
+        let whole = kv.is_multiple_of(tp) || tp.is_multiple_of(kv.max(1));
+        if !spec.n_heads.is_multiple_of(tp) || !whole {
+            return Err(unsupported(
+                target,
+                "placement.tensor_parallel",
+                tp,
+                &format!("a divisor of {} heads and {kv} key heads", spec.n_heads),
+            ));
+        }
+    }
+    Ok(p.count / group)
+}
+
+/// How tokens are chosen when a request doesn't say, all numbers finite.
+///
+/// # Errors
+/// [`CodegenError::Unsupported`] for an infinite number or none.
+pub(super) fn sampling(target: &'static str, plan: &Plan) -> Result<Sampling, CodegenError> {
+    let s = plan.sampling;
+    for (field, value) in [
+        ("sampling.temperature", s.temperature),
+        ("sampling.top_p", s.top_p),
+        ("sampling.min_p", s.min_p),
+    ] {
+        if !value.is_finite() {
+            return Err(unsupported(target, field, value, "a finite number"));
+        }
+    }
+    Ok(s)
+}
+
+/// The shortest decimal of an `f32`: as a plain cast, 0.7 would read 0.699999988079071.
+pub(super) fn decimal(value: f32) -> serde_json::Value {
+    let shortest: f64 = value
+        .to_string()
+        .parse()
+        .expect("a float's text is a number");
+    serde_json::json!(shortest)
+}
+
 /// `a * b` tokens or slots, refused by `field`'s name when that overflows.
 pub(super) fn product(
     target: &'static str,
@@ -211,14 +295,7 @@ pub(super) fn common(plan: &Plan, launch: &Launch) -> Result<Value, CodegenError
     let made = |text: String| Value::from_safe_string(text);
     let table = launch.table;
     let shell = launch.command.shell_parts()?.join(" \\\n  ");
-    let why = launch.command.explained();
-    let why: Result<Vec<Value>, CodegenError> = why
-        .iter()
-        .map(|e| {
-            let (flag, field) = (markdown_code(&e.flag)?, markdown_code(e.why.field)?);
-            Ok(made(format!("{flag} ({field}): {}", e.why.text)))
-        })
-        .collect();
+    let why = why_lines(&launch.command.explained())?;
     Ok(context! {
         engine => made(table.engine.clone()),
         version => made(table.version.clone()),
@@ -228,10 +305,67 @@ pub(super) fn common(plan: &Plan, launch: &Launch) -> Result<Value, CodegenError
         engine_key_env => made(table.api_key_env.clone()),
         command => made(shell.clone()),
         command_block => made(markdown_block("sh", &shell)?),
-        why => why?,
+        why => why,
         local => launch.local,
         ..server(plan, &launch.serving)?
     })
+}
+
+/// A line of Markdown for each setting: its name, the field of the plan, what it does.
+pub(super) fn why_lines(settings: &[Explained]) -> Result<Vec<Value>, CodegenError> {
+    let line = |e: &Explained| {
+        let (flag, field) = (markdown_code(&e.flag)?, markdown_code(e.why.field)?);
+        let text = format!("{flag} ({field}): {}", e.why.text);
+        Ok(Value::from_safe_string(text))
+    };
+    settings.iter().map(line).collect()
+}
+
+/// Where an engine without keys of its own listens: on loopback, behind the proxy that asks for
+/// the key, or as the plan says when there is none.
+pub(super) fn behind_proxy(serving: &Serving) -> (IpAddr, u16) {
+    if serving.key_env.is_none() {
+        return (serving.bind, serving.port);
+    }
+    let inside = if serving.port == PROXIED_PORT {
+        PROXIED_PORT + 1
+    } else {
+        PROXIED_PORT
+    };
+    (IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), inside)
+}
+
+/// `base` and what the templates of an engine behind a proxy need besides.
+pub(super) fn proxied(plan: &Plan, serving: &Serving, base: Value) -> Value {
+    let (_, port) = behind_proxy(serving);
+    let address = match serving.bind {
+        IpAddr::V4(ip) => ip.to_string(),
+        IpAddr::V6(ip) => format!("[{ip}]"),
+    };
+    context! {
+        proxied => serving.key_env.is_some(),
+        inside_port => port,
+        proxy_bind => Value::from_safe_string(address),
+        gated => plan.model.gated,
+        ..base
+    }
+}
+
+/// The proxy's script and settings, for a plan whose clients send a key.
+///
+/// # Errors
+/// [`CodegenError::Files`] never: the paths are fixed.
+pub(super) fn add_proxy(
+    files: &mut FileSet,
+    serving: &Serving,
+    context: &Value,
+) -> Result<(), CodegenError> {
+    if serving.key_env.is_some() {
+        for page in PROXY {
+            files.insert(page.render(context)?)?;
+        }
+    }
+    Ok(())
 }
 
 /// The address in a client's URL: loopback for a server that listens everywhere.

@@ -6,7 +6,7 @@ use mistral_core::plan::{KvPrecision, Plan};
 use mistral_core::precision::Precision;
 
 use super::engine::{self, Accelerator, Serving};
-use super::launch::Launch;
+use super::launch::{KeyWay, Launch};
 use super::{Page, render_all, unsupported};
 use crate::flags::{Command, LLAMA_SERVER, Word, why};
 use crate::{CodegenError, Options};
@@ -104,6 +104,7 @@ pub(super) fn launch(plan: &Plan) -> Result<Launch, CodegenError> {
     };
     Ok(Launch {
         table: &LLAMA_SERVER,
+        key: KeyWay::Environment,
         serving,
         command,
         model,

@@ -1,11 +1,16 @@
 //! One module a target; what engines share stands in `engine`.
 
+mod checkpoint;
 pub(crate) mod cluster;
 mod engine;
 pub(crate) mod launch;
 pub(crate) mod llama_server;
+pub(crate) mod ollama;
 pub(crate) mod rust;
+pub(crate) mod sglang;
+pub(crate) mod tensorrt_llm;
 pub(crate) mod vllm;
+pub(crate) mod vllm_tpu;
 
 pub(crate) use engine::start_seconds;
 use minijinja::Value;

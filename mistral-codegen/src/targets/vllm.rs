@@ -2,18 +2,18 @@
 
 use minijinja::context;
 use mistral_core::files::FileSet;
-use mistral_core::model::{Architecture, AttentionKind};
 use mistral_core::plan::{KvPrecision, Plan, TokenizerMode};
 use mistral_core::precision::Precision;
 use serde_json::json;
 
+use super::checkpoint::{is_recent, stored_as};
 use super::engine::{self, Accelerator, Serving};
-use super::launch::Launch;
+use super::launch::{KeyWay, Launch};
 use super::{Page, render_all, unsupported};
-use crate::flags::{Command, VLLM, Word, why};
+use crate::flags::{Command, FlagTable, VLLM, Word, why};
 use crate::{CodegenError, Options};
 
-const TARGET: &str = "vllm";
+const TARGET: &str = "vllm-serve";
 
 const PAGES: &[Page] = &[
     Page::script("start.sh", include_str!("../../templates/vllm/start.sh.j2")),
@@ -56,10 +56,16 @@ pub(crate) fn generate(plan: &Plan, _: &Options) -> Result<FileSet, CodegenError
 
 /// How vLLM is started for `plan`.
 pub(super) fn launch(plan: &Plan) -> Result<Launch, CodegenError> {
+    launch_on(&VLLM, plan)
+}
+
+/// How the version of vLLM that `table` describes is started for `plan`.
+pub(super) fn launch_on(table: &'static FlagTable, plan: &Plan) -> Result<Launch, CodegenError> {
     let serving = engine::serving(TARGET, plan)?;
-    let command = command(plan, &serving)?;
+    let command = command(table, plan, &serving)?;
     Ok(Launch {
-        table: &VLLM,
+        table,
+        key: KeyWay::Environment,
         command,
         model: engine::model_source(TARGET, plan)?.to_owned(),
         local: plan.model.local_path.is_some(),
@@ -69,10 +75,14 @@ pub(super) fn launch(plan: &Plan) -> Result<Launch, CodegenError> {
     })
 }
 
-fn command(plan: &Plan, serving: &Serving) -> Result<Command<'static>, CodegenError> {
+fn command(
+    table: &'static FlagTable,
+    plan: &Plan,
+    serving: &Serving,
+) -> Result<Command<'static>, CodegenError> {
     // The script holds the model in a variable, so that a container can have it elsewhere.
     let mut command = Command::new(
-        &VLLM,
+        table,
         ["vllm".into(), "serve".into(), Word::Variable("model")],
     );
     command.flag(
@@ -172,35 +182,7 @@ fn refuse(field: &'static str, found: impl std::fmt::Display, expected: &str) ->
 
 fn placement(command: &mut Command<'_>, plan: &Plan) -> Result<(), CodegenError> {
     let p = &plan.placement;
-    let group = engine::product(
-        TARGET,
-        "placement.tensor_parallel",
-        p.tensor_parallel,
-        p.pipeline_parallel,
-    )?;
-    if group == 0 || p.count == 0 || !p.count.is_multiple_of(group) {
-        return Err(refuse(
-            "placement.count",
-            p.count,
-            "a multiple of tensor_parallel x pipeline_parallel, above 0",
-        ));
-    }
-    if let Some(spec) = &plan.spec {
-        let tp = p.tensor_parallel as usize;
-        let kv = match &spec.attention {
-            AttentionKind::Gqa(gqa) => gqa.n_kv_heads,
-            // One latent serves all heads and is held by each device.
-            AttentionKind::Mla(_) => 1,
-        };
-        let whole = kv.is_multiple_of(tp) || tp.is_multiple_of(kv.max(1));
-        if !spec.n_heads.is_multiple_of(tp) || !whole {
-            return Err(refuse(
-                "placement.tensor_parallel",
-                tp,
-                &format!("a divisor of {} heads and {kv} key heads", spec.n_heads),
-            ));
-        }
-    }
+    let copies = engine::copies(TARGET, plan)?;
     command.flag(
         "--tensor-parallel-size",
         p.tensor_parallel,
@@ -219,10 +201,10 @@ fn placement(command: &mut Command<'_>, plan: &Plan) -> Result<(), CodegenError>
             ),
         )?;
     }
-    if p.count > group {
+    if copies > 1 {
         command.flag(
             "--data-parallel-size",
-            p.count / group,
+            copies,
             why("placement.count", "whole copies of the model side by side"),
         )?;
     }
@@ -322,39 +304,6 @@ fn precision(command: &mut Command<'_>, plan: &Plan) -> Result<(), CodegenError>
     Ok(())
 }
 
-/// Whether the checkpoint itself is stored in `precision`: its name says so, or it is one of the
-/// families that Mistral releases in FP8.
-fn stored_as(plan: &Plan, precision: Precision) -> bool {
-    let model = &plan.model;
-    let name = model
-        .local_path
-        .as_ref()
-        .or(model.hf_repo.as_ref())
-        .unwrap_or(&model.id);
-    let name = name.to_ascii_lowercase();
-    let says = |marks: &[&str]| marks.iter().any(|m| name.contains(m));
-    match precision {
-        Precision::Fp8 => says(&["fp8"]) || (is_recent(plan) && !says(&["bf16", "base", "gguf"])),
-        Precision::Nvfp4 => says(&["nvfp4"]),
-        Precision::Mxfp4 => says(&["mxfp4"]),
-        Precision::Int8 => says(&["int8", "w8a8", "w8a16"]),
-        Precision::Awq => says(&["awq", "w4a16"]),
-        Precision::Gptq => says(&["gptq"]),
-        _ => false,
-    }
-}
-
-/// Families since the end of 2025: released in FP8, with `params.json`, `consolidated*` and
-/// `tekken.json`.
-fn is_recent(plan: &Plan) -> bool {
-    plan.spec.as_ref().is_some_and(|spec| {
-        matches!(
-            spec.architecture,
-            Architecture::Ministral3 | Architecture::Mistral4 | Architecture::MistralLarge4
-        )
-    })
-}
-
 fn tokenizer(command: &mut Command<'_>, plan: &Plan) -> Result<(), CodegenError> {
     match plan.tokenizer {
         TokenizerMode::Hf => drop(command.flag(
@@ -391,36 +340,18 @@ fn tokenizer(command: &mut Command<'_>, plan: &Plan) -> Result<(), CodegenError>
 
 /// What a request gets when it doesn't say, as the engine's JSON.
 fn sampling(plan: &Plan) -> Result<String, CodegenError> {
-    let s = &plan.sampling;
-    for (field, value) in [
-        ("sampling.temperature", s.temperature),
-        ("sampling.top_p", s.top_p),
-        ("sampling.min_p", s.min_p),
-    ] {
-        if !value.is_finite() {
-            return Err(refuse(field, value, "a finite number"));
-        }
-    }
+    let s = engine::sampling(TARGET, plan)?;
     let mut fields = serde_json::Map::new();
-    fields.insert("temperature".to_owned(), decimal(s.temperature));
-    fields.insert("top_p".to_owned(), decimal(s.top_p));
+    fields.insert("temperature".to_owned(), engine::decimal(s.temperature));
+    fields.insert("top_p".to_owned(), engine::decimal(s.top_p));
     if s.top_k > 0 {
         fields.insert("top_k".to_owned(), json!(s.top_k));
     }
     if s.min_p > 0.0 {
-        fields.insert("min_p".to_owned(), decimal(s.min_p));
+        fields.insert("min_p".to_owned(), engine::decimal(s.min_p));
     }
     if let Some(tokens) = plan.limits.max_output_tokens {
         fields.insert("max_new_tokens".to_owned(), json!(tokens));
     }
     Ok(serde_json::Value::Object(fields).to_string())
-}
-
-/// The shortest decimal of an `f32`: as a plain cast, 0.7 would read 0.699999988079071.
-fn decimal(value: f32) -> serde_json::Value {
-    let shortest: f64 = value
-        .to_string()
-        .parse()
-        .expect("a float's text is a number");
-    json!(shortest)
 }

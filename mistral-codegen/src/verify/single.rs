@@ -6,7 +6,7 @@ use mistral_core::files::GeneratedFile;
 
 use super::child::Job;
 use super::{Check, Checkers, FILE_TIME, Verdict};
-use crate::flags::{FlagTable, LLAMA_SERVER, VLLM};
+use crate::flags::{FlagTable, LLAMA_SERVER, SGLANG, TENSORRT_LLM, VLLM, VLLM_TPU};
 use crate::quote::shell_words;
 use crate::{CodegenError, Target};
 
@@ -53,7 +53,10 @@ pub(super) fn check(
     }
     let table: &FlagTable = match target {
         Target::Vllm => &VLLM,
+        Target::VllmTpu => &VLLM_TPU,
         Target::LlamaServer => &LLAMA_SERVER,
+        Target::Sglang => &SGLANG,
+        Target::TensorrtLlm => &TENSORRT_LLM,
         _ => return Ok(()),
     };
     if name == "start.sh" {

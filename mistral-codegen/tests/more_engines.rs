@@ -1,0 +1,343 @@
+//! SGLang, TensorRT-LLM, Ollama and vLLM on TPUs: what a plan's fields become, and what is refused
+//! by name.
+
+use mistral_codegen::{FileSet, Options, Plan, Target, generate};
+use serde_json::{Value, json};
+
+fn plan(target: Target, changes: &[(&str, Value)]) -> Plan {
+    let (runtime, device) = match target {
+        Target::Sglang => ("sglang", "L40S"),
+        Target::TensorrtLlm => ("tensorrt-llm", "H100 SXM"),
+        Target::Ollama => ("ollama", "RTX 4090"),
+        _ => ("vllm", "TPU v6e"),
+    };
+    let mut plan = json!({
+        "schema": 1,
+        "model": {"id": "m", "hf_repo": "mistralai/Mistral-Nemo-Instruct-2407"},
+        "precision": "bf16",
+        "runtime": runtime,
+        "placement": {"device": device, "count": 1, "tensor_parallel": 1},
+        "limits": {"context_tokens": 4096, "concurrency": 4},
+    });
+    for (pointer, value) in changes {
+        let (parent, name) = pointer.rsplit_once('/').expect("a pointer begins with /");
+        let parent = plan.pointer_mut(parent).expect("the parent exists");
+        parent
+            .as_object_mut()
+            .expect("an object")
+            .insert(name.to_owned(), value.clone());
+    }
+    serde_json::from_value(plan).expect("a plan")
+}
+
+fn made(target: Target, changes: &[(&str, Value)]) -> Result<FileSet, String> {
+    generate(target, &plan(target, changes), &Options::default()).map_err(|e| e.to_string())
+}
+
+/// A target, changes of the plan, a file, what it has, and what it doesn't have.
+type Row<'a> = (
+    Target,
+    &'a [(&'a str, Value)],
+    &'a str,
+    &'a [&'a str],
+    &'a [&'a str],
+);
+
+#[test]
+fn what_plans_become() {
+    use Target::{Ollama, Sglang, TensorrtLlm, VllmTpu};
+    let open = json!({"bind": "127.0.0.1", "port": 8000});
+    let rows: &[Row<'_>] = &[
+        (
+            Sglang,
+            &[
+                ("/tools", json!(true)),
+                (
+                    "/sampling",
+                    json!({"temperature": 0.3, "top_p": 0.9, "seed": 7}),
+                ),
+            ],
+            "start.sh",
+            &[
+                "exec sglang serve",
+                "--model-path \"$model\"",
+                "--context-length 4096",
+                "--max-running-requests 4",
+                "--tool-call-parser mistral",
+                "--preferred-sampling-params '{\"temperature\":0.3,\"top_p\":0.9}'",
+                "--random-seed 7",
+                "--config \"$settings\"",
+                "umask 077",
+            ],
+            &["--api-key", "--quantization", "--load-format"],
+        ),
+        (
+            Sglang,
+            &[
+                ("/precision", json!("fp8")),
+                ("/kv_precision", json!("fp8")),
+            ],
+            "start.sh",
+            &["--quantization fp8", "--kv-cache-dtype fp8_e4m3"],
+            &[],
+        ),
+        (
+            Sglang,
+            &[("/serve", open.clone())],
+            "start.sh",
+            &["--port \"${PORT:-8000}\""],
+            &["settings"],
+        ),
+        (
+            TensorrtLlm,
+            &[("/limits/max_batch_tokens", json!(8192))],
+            "start.sh",
+            &[
+                "exec trtllm-serve serve \"$model\"",
+                "--host \"${HOST:-127.0.0.1}\"",
+                "--port \"${PORT:-18000}\"",
+                "--max_seq_len 4096",
+                "--max_batch_size 4",
+                "--max_num_tokens 8192",
+                "--config \"$options\"",
+            ],
+            &["--tool_parser"],
+        ),
+        (
+            TensorrtLlm,
+            &[("/kv_precision", json!("fp8"))],
+            "options.yaml",
+            &[
+                "free_gpu_memory_fraction: 0.9",
+                "dtype: \"fp8\"",
+                "max_batch_size: 4",
+            ],
+            &["batch_sizes"],
+        ),
+        (
+            TensorrtLlm,
+            &[],
+            "proxy.sh",
+            &["caddy run", "127.0.0.1:18000"],
+            &[],
+        ),
+        (
+            Ollama,
+            &[
+                ("/precision", json!("q4_k_m")),
+                ("/model/hf_repo", json!("x/y-GGUF")),
+            ],
+            "Modelfile",
+            &[
+                "FROM hf.co/x/y-GGUF:Q4_K_M\n",
+                "PARAMETER num_ctx 4096\n",
+                "PARAMETER temperature 0.7\n",
+                "PARAMETER num_predict 4096\n",
+            ],
+            &["num_gpu", "TEMPLATE"],
+        ),
+        (
+            Ollama,
+            &[
+                ("/precision", json!("q8_0")),
+                ("/kv_precision", json!("q8_0")),
+            ],
+            "start.sh",
+            &[
+                "OLLAMA_HOST=\"${OLLAMA_HOST:-127.0.0.1:18000}\"",
+                "OLLAMA_NUM_PARALLEL=4",
+                "OLLAMA_KV_CACHE_TYPE=q8_0",
+                "OLLAMA_FLASH_ATTENTION=true",
+                "exec ollama serve",
+            ],
+            &[],
+        ),
+        (
+            Ollama,
+            &[("/precision", json!("q8_0"))],
+            "create.sh",
+            &[
+                "hf download mistralai/Mistral-Nemo-Instruct-2407",
+                "--quantize q8_0",
+            ],
+            &[],
+        ),
+        (
+            Ollama,
+            &[
+                ("/model/local_path", json!("a b.gguf")),
+                ("/placement/threads", json!(6)),
+            ],
+            "Modelfile",
+            &[
+                "FROM \"./a b.gguf\"",
+                "PARAMETER num_gpu 0",
+                "PARAMETER num_thread 6",
+            ],
+            &[],
+        ),
+        (
+            VllmTpu,
+            &[
+                ("/placement/count", json!(4)),
+                ("/placement/tensor_parallel", json!(4)),
+            ],
+            "start.sh",
+            &[
+                "--tensor-parallel-size 4",
+                "VLLM_XLA_CACHE_PATH",
+                "VLLM_API_KEY=",
+            ],
+            &["--data-parallel-size"],
+        ),
+    ];
+    let mut failures = Vec::new();
+    for (target, changes, path, has, lacks) in rows {
+        match made(*target, changes) {
+            Err(error) => failures.push(format!("{target:?} {changes:?}: {error}")),
+            Ok(files) => {
+                let text = &files.get(path).expect(path).contents;
+                for part in has.iter().filter(|part| !text.contains(**part)) {
+                    failures.push(format!(
+                        "{target:?} {path} {changes:?}: no {part:?} in\n{text}"
+                    ));
+                }
+                for part in lacks.iter().filter(|part| text.contains(**part)) {
+                    failures.push(format!(
+                        "{target:?} {path} {changes:?}: {part:?} in\n{text}"
+                    ));
+                }
+            }
+        }
+    }
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+#[test]
+fn refusals_name_the_field() {
+    use Target::{Ollama, Sglang, TensorrtLlm, VllmTpu};
+    let rows: &[(Target, &str, Value, &str)] = &[
+        (Sglang, "/precision", json!("q4_k_m"), "precision is q4_k_m"),
+        (Sglang, "/precision", json!("nvfp4"), "precision is nvfp4"),
+        (
+            Sglang,
+            "/kv_precision",
+            json!("q8_0"),
+            "kv_precision is q8_0",
+        ),
+        (Sglang, "/tokenizer", json!("gguf"), "tokenizer is gguf"),
+        (
+            Sglang,
+            "/limits/concurrency",
+            json!(0),
+            "--max-running-requests expects",
+        ),
+        (
+            TensorrtLlm,
+            "/placement/device",
+            json!("MI300X"),
+            "placement.device",
+        ),
+        (
+            TensorrtLlm,
+            "/placement/count",
+            json!(2),
+            "placement.count is 2",
+        ),
+        (TensorrtLlm, "/tools", json!(true), "tools is true"),
+        (TensorrtLlm, "/reasoning", json!(true), "reasoning is true"),
+        (TensorrtLlm, "/precision", json!("awq"), "precision is awq"),
+        (TensorrtLlm, "/precision", json!("fp8"), "precision is fp8"),
+        (
+            TensorrtLlm,
+            "/kv_precision",
+            json!("bf16"),
+            "kv_precision is bf16",
+        ),
+        (Ollama, "/precision", json!("fp8"), "precision is fp8"),
+        (Ollama, "/precision", json!("q5_k_m"), "precision is q5_k_m"),
+        (Ollama, "/reasoning", json!(true), "reasoning is true"),
+        (Ollama, "/kv_precision", json!("fp8"), "kv_precision is fp8"),
+        (Ollama, "/model/id", json!("a b"), "serve.served_name"),
+        (Ollama, "/model/hf_repo", json!("a/b c"), "model.hf_repo"),
+        (Ollama, "/model/file", json!("x-Q4_K_M.gguf"), "model.file"),
+        (
+            VllmTpu,
+            "/placement/device",
+            json!("L40S"),
+            "placement.device",
+        ),
+        (
+            VllmTpu,
+            "/placement/count",
+            json!(16),
+            "placement.count is 16",
+        ),
+        (
+            VllmTpu,
+            "/precision",
+            json!("nvfp4"),
+            "target vllm-tpu can't serve this plan: precision",
+        ),
+        (
+            VllmTpu,
+            "/tokenizer",
+            json!("gguf"),
+            "target vllm-tpu can't serve this plan: tokenizer",
+        ),
+        (VllmTpu, "/kv_precision", json!("q8_0"), "kv_precision"),
+    ];
+    let mut failures = Vec::new();
+    for (target, field, value, part) in rows {
+        match made(*target, &[(field, value.clone())]) {
+            Ok(_) => failures.push(format!("{target:?} {field} = {value}: accepted")),
+            Err(text) if !text.contains(part) => {
+                failures.push(format!("{target:?} {field} = {value}: {text}"));
+            }
+            Err(_) => {}
+        }
+    }
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+#[test]
+fn the_engine_names_its_target() {
+    assert_eq!(
+        "vllm".parse::<Target>().expect("an engine's name"),
+        Target::Vllm
+    );
+    assert_eq!(Target::Vllm.name(), "vllm-serve");
+    for target in [Target::Sglang, Target::TensorrtLlm, Target::Ollama] {
+        let explained = mistral_codegen::explain(&plan(target, &[])).expect("explained");
+        assert!(explained.len() > 5, "{target:?}");
+        let files = made(target, &[]).expect("made");
+        let page = &files.get("README.md").expect("README.md").contents;
+        for line in &explained {
+            assert!(
+                page.contains(line.why.text),
+                "{target:?}: {} isn't explained",
+                line.flag
+            );
+        }
+    }
+}
+
+#[test]
+fn the_same_plan_makes_the_same_files() {
+    for target in [
+        Target::Sglang,
+        Target::TensorrtLlm,
+        Target::Ollama,
+        Target::VllmTpu,
+    ] {
+        let files = made(target, &[]).expect("made");
+        assert_eq!(Ok(&files), made(target, &[]).as_ref(), "{target:?}");
+        let again = files.get("plan.json").expect("plan.json").contents.clone();
+        let plan: Plan = serde_json::from_str(&again).expect("a plan");
+        let from_file = generate(target, &plan, &Options::default()).expect("made");
+        assert_eq!(
+            files, from_file,
+            "{target:?}: plan.json makes what it lies in"
+        );
+    }
+}
