@@ -77,6 +77,14 @@ targets! {
 
     /// Plain Kubernetes: a deployment with all that belongs around it, and a canary.
     Kubernetes: "kubernetes", "deployment, service, volume, probes, policies, autoscaler and canary for Kubernetes", targets::cluster::kubernetes;
+    /// KServe: an inference service with its own container.
+    Kserve: "kserve", "inference service for KServe, with volume and policies", targets::cluster::kserve;
+    /// llm-d: a pool of copies with a picker that knows their caches.
+    LlmD: "llm-d", "inference pool for llm-d: copies, endpoint picker and route", targets::cluster::llm_d;
+    /// `LeaderWorkerSet`: a model over several nodes.
+    LeaderWorkerSet: "leaderworkerset", "groups of pods for a model over several nodes", targets::cluster::leader_worker_set;
+    /// Ray Serve: a service with one application.
+    RayServe: "ray-serve", "Ray Serve LLM on Kubernetes, with a key", targets::cluster::ray_serve;
 
     // Clients of the hosted API.
 }
@@ -84,7 +92,10 @@ targets! {
 impl Target {
     /// Whether its YAML files are Kubernetes objects.
     pub(crate) fn makes_objects(self) -> bool {
-        matches!(self, Self::Kubernetes)
+        matches!(
+            self,
+            Self::Kubernetes | Self::Kserve | Self::LlmD | Self::LeaderWorkerSet | Self::RayServe
+        )
     }
 }
 

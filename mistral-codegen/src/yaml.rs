@@ -15,6 +15,8 @@ pub(crate) enum Node {
     /// Lines that people read, written as such where the format allows it.
     Lines(String),
     Number(i64),
+    /// A number with a fraction, as it is written.
+    Literal(String),
     Bool(bool),
     List(Vec<Node>),
     Map(Vec<Entry>),
@@ -52,15 +54,20 @@ impl Node {
         Self::Map(entries.into_iter().filter(there).collect())
     }
 
+    /// A map with the entries of another after its own; anything else stays as it is.
+    pub(crate) fn with(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Map(mut entries), Self::Map(others)) => {
+                entries.extend(others);
+                Self::Map(entries)
+            }
+            (node, _) => node,
+        }
+    }
+
     /// A list of texts.
     pub(crate) fn texts<T: Into<String>>(texts: impl IntoIterator<Item = T>) -> Self {
         Self::List(texts.into_iter().map(|t| Self::Text(t.into())).collect())
-    }
-
-    /// A list without the parts that are absent.
-    pub(crate) fn list(parts: impl IntoIterator<Item = Self>) -> Self {
-        let there = |part: &Self| *part != Self::Absent;
-        Self::List(parts.into_iter().filter(there).collect())
     }
 
     /// The document: a comment for people, then the map.
@@ -81,6 +88,7 @@ impl Node {
             Self::Absent => out.push_str("null\n"),
             Self::Text(text) => line(&scalar(text), out),
             Self::Number(number) => line(&number.to_string(), out),
+            Self::Literal(text) => line(text, out),
             Self::Bool(value) => line(if *value { "true" } else { "false" }, out),
             Self::Lines(text) => lines(text, depth, out),
             Self::List(parts) if parts.is_empty() => line("[]", out),
@@ -281,6 +289,7 @@ mod tests {
             Node::Absent => Value::Null,
             Node::Text(text) | Node::Lines(text) => json!(text),
             Node::Number(number) => json!(number),
+            Node::Literal(text) => serde_json::from_str(text).expect("a number"),
             Node::Bool(value) => json!(value),
             Node::List(parts) => parts.iter().map(value).collect(),
             Node::Map(entries) => entries

@@ -7,7 +7,13 @@ use mistral_codegen::{FileSet, Target, generate};
 mod plans;
 
 /// Targets of this file.
-const TARGETS: &[Target] = &[Target::Kubernetes];
+const TARGETS: &[Target] = &[
+    Target::Kubernetes,
+    Target::Kserve,
+    Target::LlmD,
+    Target::LeaderWorkerSet,
+    Target::RayServe,
+];
 
 fn checked(target: Target, files: &FileSet) -> Verdict {
     let scratch = tempfile::tempdir().expect("a folder");

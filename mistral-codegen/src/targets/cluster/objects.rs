@@ -218,8 +218,29 @@ pub(super) fn adapter(series: &str, name: &str) -> Node {
 /// Label of namespaces whose pods may call the server.
 pub(super) const CLIENTS_LABEL: &str = "mistral-serving/clients";
 
-/// Who may call the pods, and whom they may call. `peers` adds that they may call each other.
-pub(super) fn network_policy(it: &Workload, settled: &Settled, peers: bool) -> Node {
+/// Who may call the pods, and whom they may call.
+pub(super) struct Traffic {
+    /// The port of requests, by its name.
+    pub(super) port: &'static str,
+    /// Whether pods call each other.
+    pub(super) peers: bool,
+    /// Further rules for who may call.
+    pub(super) ingress: Vec<Node>,
+}
+
+impl Default for Traffic {
+    fn default() -> Self {
+        Self {
+            port: PORT,
+            peers: false,
+            ingress: Vec::new(),
+        }
+    }
+}
+
+/// The policy that admits this traffic and no other.
+pub(super) fn network_policy(it: &Workload, settled: &Settled, traffic: Traffic) -> Node {
+    let peers = traffic.peers;
     let own =
         || map! { "podSelector" => map! { "matchLabels" => map! { NAME_LABEL => &it.name; }; }; };
     let port = |protocol: &str, number: u16| map! { "protocol" => protocol; "port" => number; };
@@ -228,8 +249,9 @@ pub(super) fn network_policy(it: &Workload, settled: &Settled, peers: bool) -> N
             map! { "podSelector" => map! {}; },
             map! { "namespaceSelector" => map! { "matchLabels" => map! { CLIENTS_LABEL => "true"; }; }; },
         ];
-        "ports" => vec![map! { "protocol" => "TCP"; "port" => PORT; }];
+        "ports" => vec![map! { "protocol" => "TCP"; "port" => traffic.port; }];
     }];
+    ingress.extend(traffic.ingress);
     let mut egress = Vec::new();
     if it.downloads || peers {
         egress.push(map! { "ports" => vec![port("UDP", 53), port("TCP", 53)]; });

@@ -104,28 +104,33 @@ pub(super) fn spec(it: &Workload, container: Node) -> Node {
 
 /// The container as it stands in a pod.
 pub(super) fn container(it: &Workload, name: &str, image: &str) -> Node {
-    container_with(it, name, image, it.arguments().to_vec(), probes(it))
+    let arguments = it.arguments().iter().map(|word| Node::from(literal(word)));
+    container_with(it, name, image, arguments.collect(), probes(it))
 }
 
-/// The container with other arguments or probes.
+/// The container with other arguments, as the kubelet gets them, or other probes.
 pub(super) fn container_with(
     it: &Workload,
     name: &str,
     image: &str,
-    arguments: Vec<String>,
+    arguments: Vec<Node>,
     probes: Option<[Node; 3]>,
 ) -> Node {
-    let words = |words: &[String]| match words {
-        [] => Node::Absent,
-        words => Node::texts(words.iter().map(|word| literal(word))),
+    let words = |words: Vec<Node>| {
+        if words.is_empty() {
+            Node::Absent
+        } else {
+            Node::List(words)
+        }
     };
+    let program = it.program().iter().map(|word| Node::from(literal(word)));
     let [startup, readiness, liveness] =
         probes.unwrap_or([Node::Absent, Node::Absent, Node::Absent]);
     map! {
         "name" => name;
         "image" => image;
-        "command" => words(it.program());
-        "args" => words(&arguments);
+        "command" => words(program.collect());
+        "args" => words(arguments);
         "env" => env(it);
         "ports" => vec![map! {
             "name" => PORT;

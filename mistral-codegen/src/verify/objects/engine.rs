@@ -37,6 +37,28 @@ fn words(value: &Value) -> Vec<String> {
     list(value).filter_map(Value::as_str).map(given).collect()
 }
 
+/// Flags that say a pod's place in a group: their values are variables of the pod.
+const GROUP: [&str; 4] = [
+    "--distributed-executor-backend",
+    "--nnodes",
+    "--node-rank",
+    "--master-addr",
+];
+
+/// The arguments without those that say the pod's place in a group.
+fn of_one_pod(arguments: &[String]) -> Vec<String> {
+    let mut kept = Vec::new();
+    let mut words = arguments.iter();
+    while let Some(word) = words.next() {
+        if GROUP.contains(&word.as_str()) {
+            words.next();
+        } else if word != "--headless" {
+            kept.push(word.clone());
+        }
+    }
+    kept
+}
+
 /// The number after a flag.
 fn number(arguments: &[String], flag: &str) -> Option<u64> {
     let at = arguments.iter().position(|word| word == flag)?;
@@ -48,7 +70,7 @@ pub(super) fn findings(pod: &Pod<'_>, container: &Value, plan: &Plan) -> Vec<Str
     let mut found = Vec::new();
     let arguments = words(&container["args"]);
     if let Some(table) = table(plan.runtime)
-        && let Err(e) = table.check_arguments(&arguments)
+        && let Err(e) = table.check_arguments(&of_one_pod(&arguments))
     {
         found.push(e.to_string());
     }

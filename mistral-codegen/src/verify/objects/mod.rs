@@ -53,11 +53,25 @@ macro_rules! custom {
     };
 }
 
-const CUSTOM: &[Custom] = &[custom!(
-    "gateway.networking.k8s.io/v1",
-    "HTTPRoute",
-    "http-route"
-)];
+const CUSTOM: &[Custom] = &[
+    custom!("gateway.networking.k8s.io/v1", "HTTPRoute", "http-route"),
+    custom!(
+        "inference.networking.k8s.io/v1",
+        "InferencePool",
+        "inference-pool"
+    ),
+    custom!(
+        "leaderworkerset.x-k8s.io/v1",
+        "LeaderWorkerSet",
+        "leader-worker-set"
+    ),
+    custom!("ray.io/v1", "RayService", "ray-service"),
+    custom!(
+        "serving.kserve.io/v1beta1",
+        "InferenceService",
+        "inference-service"
+    ),
+];
 
 /// A document of a file.
 pub(super) struct Object<'f> {
