@@ -104,6 +104,12 @@ pub enum CodegenError {
         /// The format that the text was to be written in.
         format: &'static str,
     },
+    /// An OpenAPI document that a server can't be made from.
+    #[error("an OpenAPI document: expected {expected}")]
+    OpenApi {
+        /// What it lacks or what is wrong with it.
+        expected: String,
+    },
     /// A file or folder that can't be read or written.
     #[error("{path}: {source}")]
     Io {

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use mistral_core::catalog::ApiPrice;
 use mistral_core::files::FileSet;
 use mistral_core::plan::Plan;
 
@@ -87,6 +88,9 @@ targets! {
     RayServe: "ray-serve", "Ray Serve LLM on Kubernetes, with a key", targets::cluster::ray_serve;
 
     // Clients of the hosted API.
+
+    /// A client in Rust: a library and a program.
+    ApiRust: "api-rust", "a cargo project: a client of Mistral's API or of the plan's server", targets::api::rust::generate;
 }
 
 impl Target {
@@ -125,6 +129,11 @@ impl FromStr for Target {
 pub struct Options {
     /// Where the Rust project finds `mistral-infer`.
     pub mistral_infer: Dependency,
+    /// Dollars that one run of a client may spend at the hosted API; without it one dollar, or the
+    /// plan's month when that is less.
+    pub usd_limit: Option<f64>,
+    /// Prices of the hosted API for a model that the catalogue doesn't list.
+    pub price: Option<ApiPrice>,
     /// The container image that clusters run, instead of the engine's public one; needed for
     /// engines that have none.
     pub image: Option<String>,

@@ -369,7 +369,7 @@ pub(super) fn add_proxy(
 }
 
 /// The address in a client's URL: loopback for a server that listens everywhere.
-fn client_host(bind: IpAddr) -> String {
+pub(super) fn client_host(bind: IpAddr) -> String {
     match bind {
         IpAddr::V4(ip) if ip.is_unspecified() => "127.0.0.1".to_owned(),
         IpAddr::V4(ip) => ip.to_string(),
@@ -384,7 +384,7 @@ pub(super) fn reasons(plan: &Plan) -> Result<Vec<Value>, CodegenError> {
 }
 
 /// A reason as a line of Markdown: its rule, its facts, its sources.
-fn reason(reason: &mistral_core::reason::Reason) -> Result<Value, CodegenError> {
+pub(super) fn reason(reason: &mistral_core::reason::Reason) -> Result<Value, CodegenError> {
     let mut line = markdown_code(&reason.rule)?;
     let mut separator = ": ";
     for (name, fact) in &reason.facts {

@@ -288,13 +288,13 @@ fn cache(precision: KvPrecision) -> Result<Option<&'static str>, CodegenError> {
     }
 }
 
-fn optional(value: Option<impl std::fmt::Display>) -> String {
+pub(super) fn optional(value: Option<impl std::fmt::Display>) -> String {
     value.map_or_else(|| "None".to_owned(), |value| format!("Some({value})"))
 }
 
 /// A constant's line. The formatter breaks after `=` when the value fits a line of its own and not
 /// the rest of this one; a literal that fits neither stays.
-fn constant(name: &str, kind: &str, value: &str) -> String {
+pub(super) fn constant(name: &str, kind: &str, value: &str) -> String {
     let line = format!("pub const {name}: {kind} = {value};");
     let own = format!("    {value};");
     if line.len() <= LINE || own.len() > LINE {

@@ -2,7 +2,7 @@
 
 use std::io::Read;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -20,12 +20,37 @@ const LIMITS: [&str; 3] = ["--data=8589934592", "--fsize=2147483648", "--core=0"
 pub(super) struct Job<'a> {
     /// The name that verdicts have.
     pub(super) tool: &'static str,
-    /// The program's file name.
-    pub(super) program: &'static str,
+    /// The program's file name, or its absolute path.
+    pub(super) program: &'a str,
     pub(super) arguments: &'a [&'a str],
     pub(super) variables: &'a [(&'a str, &'a Path)],
     pub(super) folder: &'a Path,
     pub(super) time: Duration,
+}
+
+/// How a program ended.
+#[derive(Debug)]
+pub(super) struct Ended {
+    /// Its exit status; `None` when a signal or the time limit ended it.
+    pub(super) status: Option<i32>,
+    /// Whether its time was up.
+    pub(super) late: bool,
+    /// The end of what it printed.
+    pub(super) stdout: String,
+    /// The end of what it said besides.
+    pub(super) stderr: String,
+}
+
+impl Ended {
+    /// Whether it says so.
+    pub(super) fn succeeded(&self) -> bool {
+        self.status == Some(0)
+    }
+
+    /// What it printed to both.
+    pub(super) fn printed(&self) -> String {
+        format!("{}{}", self.stdout, self.stderr).trim().to_owned()
+    }
 }
 
 impl Job<'_> {
@@ -34,19 +59,26 @@ impl Job<'_> {
     /// # Errors
     /// [`CodegenError::Io`] when a program that is there can't be started or waited for.
     pub(super) fn run(&self, checkers: &Checkers) -> Result<Option<Check>, CodegenError> {
-        let ended = self.end(checkers)?;
-        Ok(ended.map(|(ok, printed)| Check {
+        let Some(ended) = self.end(checkers)? else {
+            return Ok(None);
+        };
+        let ok = ended.succeeded();
+        let mut detail = if ok { String::new() } else { ended.printed() };
+        if ended.late {
+            detail.push_str(&format!("\nended after {} s", self.time.as_secs()));
+        }
+        Ok(Some(Check {
             tool: self.tool,
             ok,
-            detail: if ok { String::new() } else { printed },
+            detail,
         }))
     }
 
-    /// Runs it to its end: whether it succeeded, and the last part of what it printed.
+    /// Runs it and gives back how it ended; `None` when the program isn't installed.
     ///
     /// # Errors
     /// As [`run`](Self::run).
-    pub(super) fn end(&self, checkers: &Checkers) -> Result<Option<(bool, String)>, CodegenError> {
+    pub(super) fn end(&self, checkers: &Checkers) -> Result<Option<Ended>, CodegenError> {
         let Some(program) = checkers.find(self.program) else {
             return Ok(None);
         };
@@ -85,26 +117,25 @@ impl Job<'_> {
         let out = tail(child.stdout.take());
         let err = tail(child.stderr.take());
         let ended = wait(&mut child, self.time, checkers).map_err(io)?;
-        let mut detail = collect(out);
-        detail.push_str(&collect(err));
-        let ok = ended == Some(true);
-        if ended.is_none() {
-            detail.push_str(&format!("\nended after {} s", self.time.as_secs()));
-        }
-        Ok(Some((ok, detail.trim().to_owned())))
+        Ok(Some(Ended {
+            status: ended.and_then(|status| status.code()),
+            late: ended.is_none(),
+            stdout: collect(out),
+            stderr: collect(err),
+        }))
     }
 }
 
-/// Whether the child succeeded; `None` when its time was up and it was ended.
+/// How the child ended; `None` when its time was up and it was ended.
 fn wait(
     child: &mut Child,
     time: Duration,
     checkers: &Checkers,
-) -> Result<Option<bool>, std::io::Error> {
+) -> Result<Option<ExitStatus>, std::io::Error> {
     let start = Instant::now();
     loop {
         if let Some(status) = child.try_wait()? {
-            return Ok(Some(status.success()));
+            return Ok(Some(status));
         }
         if start.elapsed() >= time {
             end_group(child, checkers);

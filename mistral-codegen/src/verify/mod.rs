@@ -16,9 +16,14 @@
 //! argument of a command comes from a plan: files have the names that this crate gave them.
 //! A program that isn't installed is reported as missing, not as a verdict.
 
+mod api;
 mod child;
+#[cfg(feature = "mock")]
+pub mod mock;
 pub mod objects;
 mod rust_project;
+#[cfg(feature = "mock")]
+mod scenarios;
 mod single;
 mod versions;
 
@@ -110,6 +115,9 @@ pub struct Checkers {
     /// A folder with definitions of custom resources (`*.yaml`): objects are held to the whole
     /// schema of one that is there, else to the part of it that this crate keeps.
     pub definitions: Option<PathBuf>,
+    /// The OpenAPI document of Mistral's API, from which a server is made that clients are run
+    /// against (feature `mock`).
+    pub openapi: Option<PathBuf>,
 }
 
 /// Variables that programs need to find their own files.
@@ -144,6 +152,7 @@ impl Checkers {
             cargo_target: None,
             cargo_lock: None,
             definitions: None,
+            openapi: None,
         }
     }
 
@@ -177,7 +186,11 @@ pub fn verify(
     if target == Target::Rust {
         rust_project::check(&copy.0, checkers, &mut verdict)?;
     }
-    verdict.versions = versions::of(&verdict, checkers)?;
+    api::check(target, files, &copy.0, checkers, &mut verdict)?;
+    // What is known already came with the files.
+    let mut versions = versions::of(&verdict, checkers)?;
+    versions.append(&mut verdict.versions);
+    verdict.versions = versions;
     Ok(verdict)
 }
 

@@ -30,8 +30,8 @@ pub(super) fn of(
         };
         let version = match job.end(checkers)? {
             None => Some(format!("mistral-codegen {}", env!("CARGO_PKG_VERSION"))),
-            Some((true, printed)) => line_with_number(&printed),
-            Some((false, _)) => None,
+            Some(ended) if ended.succeeded() => line_with_number(&ended.printed()),
+            Some(_) => None,
         };
         versions.extend(version.map(|version| (tool, version)));
     }

@@ -1,0 +1,204 @@
+//! Every client is built by its language's tools and run against a server made from an OpenAPI
+//! document: the whole one of Mistral's where it lies beside the checkout, else an excerpt.
+
+use std::path::{Path, PathBuf};
+
+use mistral_codegen::verify::mock::Api;
+use mistral_codegen::verify::{Checkers, Verdict, verify};
+use mistral_codegen::{FileSet, Options, Plan, Target, generate};
+use serde_json::{Value, json};
+
+const CLIENTS: &[Target] = &[Target::ApiRust];
+
+fn plan(changes: &[(&str, Value)]) -> Plan {
+    let mut plan = json!({
+        "schema": 1,
+        "model": {"id": "mistral-small-4"},
+        "precision": "fp8",
+        "runtime": "mistral-api",
+        "placement": {"device": "api", "count": 0, "tensor_parallel": 0},
+        "limits": {"context_tokens": 32768, "concurrency": 4, "max_output_tokens": 800},
+        "serve": {"bind": "127.0.0.1", "port": 8000, "api_key_env": "MISTRAL_API_KEY"},
+        "sampling": {"temperature": 0.15, "top_p": 1.0, "seed": 7},
+    });
+    for (pointer, value) in changes {
+        let (parent, name) = pointer.rsplit_once('/').expect("a pointer begins with /");
+        plan.pointer_mut(parent).expect("the parent exists")[name] = value.clone();
+    }
+    serde_json::from_value(plan).expect("a plan")
+}
+
+fn workspace() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+fn excerpt() -> PathBuf {
+    workspace().join("mistral-codegen/testdata/openapi.yaml")
+}
+
+/// Mistral's own document, where it is.
+fn whole() -> Option<PathBuf> {
+    let path = workspace().join("../shared/data/corpus/openapi.yaml");
+    path.is_file().then_some(path)
+}
+
+fn checked(target: Target, files: &FileSet, openapi: PathBuf) -> Verdict {
+    let scratch = tempfile::tempdir().expect("a folder");
+    let mut checkers =
+        Checkers::from_environment(std::env::vars_os(), scratch.path().to_path_buf());
+    // This program lies in the folder of its profile's dependencies.
+    let own = std::env::current_exe().expect("this program has a path");
+    checkers.cargo_target = own.ancestors().nth(3).map(Path::to_path_buf);
+    checkers.cargo_lock = Some(workspace().join("Cargo.lock"));
+    checkers.openapi = Some(openapi);
+    let verdict = verify(target, files, &checkers).expect("checkers start");
+    for (tool, paths) in &verdict.missing {
+        println!("not checked, {tool} is not installed: {}", paths.join(", "));
+    }
+    verdict
+}
+
+/// Builds and runs a client; what a checker found is shown.
+fn passes(target: Target, plan: &Plan) {
+    let files = generate(target, plan, &Options::default()).expect("made");
+    let verdict = checked(target, &files, whole().unwrap_or_else(excerpt));
+    let found: Vec<String> = verdict
+        .files
+        .iter()
+        .flat_map(|(path, checks)| checks.iter().map(move |check| (path, check)))
+        .filter(|(_, check)| !check.ok)
+        .map(|(path, check)| format!("{path}: {}: {}", check.tool, check.detail))
+        .collect();
+    assert!(found.is_empty(), "{}:\n{}", target.name(), found.join("\n"));
+    println!("{}: {:?}", target.name(), verdict.versions);
+}
+
+#[test]
+fn the_rust_client_keeps_its_word() {
+    passes(Target::ApiRust, &plan(&[]));
+}
+
+#[test]
+fn the_excerpt_allows_nothing_that_the_document_refuses() {
+    let Some(whole) = whole() else {
+        println!("skipped: no document beside the checkout");
+        return;
+    };
+    let excerpt = Api::read(&excerpt()).expect("readable");
+    let whole = Api::read(&whole).expect("readable");
+    let user = json!({"role": "user", "content": "a"});
+    let call = json!({"id": "abcDEF123", "function": {"name": "f", "arguments": "{}"}});
+    let bodies = [
+        json!({}),
+        json!({"model": "m", "messages": []}),
+        json!({"model": "m", "messages": [user]}),
+        json!({"model": "m", "messages": [user], "temperature": 1.5, "top_p": 1}),
+        json!({"model": "m", "messages": [user], "temperature": 1.6}),
+        json!({"model": "m", "messages": [user], "random_seed": -1}),
+        json!({"model": "m", "messages": [user], "seed": 1}),
+        json!({"model": "m", "messages": [user], "stream_options": {"include_usage": true}}),
+        json!({"model": "m", "messages": [user], "stream": "yes"}),
+        json!({"model": "m", "messages": [{"role": "usr", "content": "a"}]}),
+        json!({"model": "m", "messages": [{"role": "user", "content": "a", "x": 1}]}),
+        json!({"model": "m", "messages": [user, {"role": "assistant", "tool_calls": [call]},
+            {"role": "tool", "content": "1", "tool_call_id": "abcDEF123", "name": "f"}]}),
+        json!({"model": "m", "messages": [{"role": "tool", "tool_call_id": "x"}]}),
+        json!({"model": "m", "messages": [user], "tools": [{"type": "function", "function":
+            {"name": "f", "description": "d", "parameters": {"type": "object"}}}]}),
+        json!({"model": "m", "messages": [user], "tools": [{"function": {"name": "f"}}]}),
+        json!({"model": "m", "messages": [user], "tool_choice": "always"}),
+        json!({"model": "m", "messages": [user], "response_format": {"type": "json_schema",
+            "json_schema": {"name": "s", "schema": {}, "strict": true}}}),
+        json!({"model": "m", "messages": [user], "response_format": {"type": "json"}}),
+    ];
+    for body in bodies {
+        let (short, long) = (excerpt.flaw(&body), whole.flaw(&body));
+        assert_eq!(
+            short.is_none(),
+            long.is_none(),
+            "{body}: {short:?}, {long:?}"
+        );
+    }
+}
+
+#[test]
+fn plans_that_a_client_can_not_keep_are_refused_by_name() {
+    let rows = [
+        ("/model/id", json!("my-own-model"), "model.id"),
+        ("/model/id", json!("mistral-ocr-4.1"), "model.id"),
+        ("/model/id", json!("mistral-embed"), "model.id"),
+        (
+            "/sampling",
+            json!({"temperature": 1.6, "top_p": 1.0}),
+            "sampling.temperature",
+        ),
+        (
+            "/sampling",
+            json!({"temperature": 0.1, "top_p": 2.0}),
+            "sampling.top_p",
+        ),
+        (
+            "/sampling",
+            json!({"temperature": 0.1, "top_p": 1.0, "top_k": 9}),
+            "sampling.top_k",
+        ),
+        (
+            "/sampling",
+            json!({"temperature": 0.1, "top_p": 1.0, "min_p": 0.1}),
+            "sampling.min_p",
+        ),
+        (
+            "/limits/max_output_tokens",
+            json!(0),
+            "limits.max_output_tokens",
+        ),
+        ("/serve/api_key_env", json!("A=B"), "serve.api_key_env"),
+        (
+            "/serve/served_name",
+            json!("a\u{1b}[0m"),
+            "serve.served_name",
+        ),
+    ];
+    for target in CLIENTS {
+        for (field, value, part) in &rows {
+            let error = generate(
+                *target,
+                &plan(&[(field, value.clone())]),
+                &Options::default(),
+            );
+            let text = error.expect_err(field).to_string();
+            assert!(
+                text.contains(part) && text.contains(target.name()),
+                "{field}: {text}"
+            );
+        }
+    }
+    for usd in [-1.0, f64::NAN, f64::INFINITY] {
+        let options = Options {
+            usd_limit: Some(usd),
+            ..Options::default()
+        };
+        let error = generate(Target::ApiRust, &plan(&[]), &options).expect_err("no limit");
+        assert!(error.to_string().contains("usd_limit"), "{error}");
+    }
+}
+
+#[test]
+fn a_server_of_ones_own_is_asked_by_its_address() {
+    let changes = [
+        ("/runtime", json!("mistral-infer")),
+        ("/model/id", json!("my-own-model")),
+        ("/serve/bind", json!("0.0.0.0")),
+        ("/serve/port", json!(8123)),
+    ];
+    for target in CLIENTS {
+        let files = generate(*target, &plan(&changes), &Options::default()).expect("made");
+        let all: String = files.iter().map(|f| f.contents.as_str()).collect();
+        assert!(
+            all.contains("http://127.0.0.1:8123/v1"),
+            "{}",
+            target.name()
+        );
+        assert!(!all.contains("api.mistral.ai"), "{}", target.name());
+    }
+}
