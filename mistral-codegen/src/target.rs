@@ -74,6 +74,11 @@ targets! {
 
     // Python programs.
 
+    /// A program on transformers.
+    PythonTransformers: "python-transformers", "a typed Python program on transformers", targets::python::transformers::generate;
+    /// A decoder in JAX, for TPUs and processors.
+    Jax: "jax", "a small decoder in JAX, for TPUs, GPUs and processors", targets::python::jax::generate;
+
     // Machines and clusters.
 
     /// Plain Kubernetes: a deployment with all that belongs around it, and a canary.
@@ -94,6 +99,11 @@ targets! {
 }
 
 impl Target {
+    /// Whether it is a Python program with a `generate.py`.
+    pub(crate) fn is_python_program(self) -> bool {
+        matches!(self, Self::PythonTransformers | Self::Jax)
+    }
+
     /// Whether its YAML files are Kubernetes objects.
     pub(crate) fn makes_objects(self) -> bool {
         matches!(

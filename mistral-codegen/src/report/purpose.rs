@@ -26,15 +26,26 @@ const PURPOSES: &[(&str, &str)] = &[
     (".dockerignore", "what doesn't enter the image"),
     (".gitignore", "what isn't kept in the repository"),
     ("Cargo.toml", "the project, with its dependencies pinned"),
+    ("settings.py", "what the plan decides, as constants"),
+    ("generate.py", "the program: continues texts and chats"),
+    ("cli.py", "the program's command line"),
+    ("text.py", "texts and conversations as tokens"),
+    ("decoder.py", "the model's arithmetic"),
+    (
+        "requirements.txt",
+        "the packages, with their versions pinned",
+    ),
     (".rs", "a part of the program"),
+    (".py", "a part of the program"),
 ];
 
 /// What the file of this path is for; `None` for a name that no target makes.
 #[must_use]
 pub fn purpose(path: &str) -> Option<&'static str> {
     let named = |ending: &str| {
-        path.strip_suffix(ending)
-            .is_some_and(|before| before.is_empty() || before.ends_with('/') || ending == ".rs")
+        path.strip_suffix(ending).is_some_and(|before| {
+            before.is_empty() || before.ends_with('/') || matches!(ending, ".rs" | ".py")
+        })
     };
     PURPOSES
         .iter()

@@ -7,6 +7,7 @@ mod engine;
 pub(crate) mod launch;
 pub(crate) mod llama_server;
 pub(crate) mod ollama;
+pub(crate) mod python;
 pub(crate) mod rust;
 pub(crate) mod sglang;
 pub(crate) mod tensorrt_llm;

@@ -9,6 +9,8 @@
 //! | `compose.yaml` | `check-jsonschema` with the Compose specification that it brings along |
 //! | `*.json` | a JSON parser (built in) |
 //! | `*.rs` | `rustfmt --check` |
+//! | `*.py` | a Python interpreter, `ruff check`, `ruff format`, `mypy` with the libraries that are installed |
+//! | a Python program's modules | with [`Checkers::witness`] and its libraries: its tokens on a small model |
 //! | `Cargo.toml` | `cargo build --release --all-targets`, which downloads crates only when some are missing |
 //!
 //! The files are checked in a copy of their own, by child processes with a time limit, a cleared
@@ -21,6 +23,8 @@ mod child;
 #[cfg(feature = "mock")]
 pub mod mock;
 pub mod objects;
+mod python;
+mod python_run;
 mod rust_project;
 #[cfg(feature = "mock")]
 mod scenarios;
@@ -36,6 +40,7 @@ use mistral_core::files::FileSet;
 use serde::Serialize;
 
 use crate::{CodegenError, Target};
+pub use python_run::{Greedy, Witness};
 
 /// Time for a checker of one file.
 const FILE_TIME: Duration = Duration::from_secs(60);
@@ -109,6 +114,10 @@ pub struct Checkers {
     pub scratch: PathBuf,
     /// Where cargo keeps what it compiles; inside the copy, and so compiled anew, when `None`.
     pub cargo_target: Option<PathBuf>,
+    /// The interpreter of Python programs, instead of the first `python3` of [`path`](Self::path).
+    pub python: Option<PathBuf>,
+    /// A small model that programs are run on, with what it is known to say.
+    pub witness: Option<Witness>,
     /// A `Cargo.lock` whose versions the Rust project takes; without one cargo chooses among
     /// what it has downloaded before.
     pub cargo_lock: Option<PathBuf>,
@@ -149,6 +158,8 @@ impl Checkers {
             path,
             environment,
             scratch,
+            python: None,
+            witness: None,
             cargo_target: None,
             cargo_lock: None,
             definitions: None,
@@ -158,6 +169,9 @@ impl Checkers {
 
     /// The program of this name, from the first folder that has it.
     fn find(&self, program: &str) -> Option<PathBuf> {
+        if let Some(python) = self.python.as_ref().filter(|_| program == "python3") {
+            return Some(python.clone());
+        }
         self.path
             .iter()
             .map(|folder| folder.join(program))
@@ -187,6 +201,10 @@ pub fn verify(
         rust_project::check(&copy.0, checkers, &mut verdict)?;
     }
     api::check(target, files, &copy.0, checkers, &mut verdict)?;
+    python::check(target, files, &copy.0, checkers, &mut verdict)?;
+    if let Some(witness) = &checkers.witness {
+        python_run::check(target, files, witness, checkers, &mut verdict)?;
+    }
     // What is known already came with the files.
     let mut versions = versions::of(&verdict, checkers)?;
     versions.append(&mut verdict.versions);
@@ -199,7 +217,11 @@ struct Copy(PathBuf);
 
 impl Copy {
     fn new(files: &FileSet, scratch: &Path) -> Result<Self, CodegenError> {
-        let folder = scratch.join("checked");
+        Self::named(files, scratch, "checked")
+    }
+
+    fn named(files: &FileSet, scratch: &Path, name: &str) -> Result<Self, CodegenError> {
+        let folder = scratch.join(name);
         if folder.exists() {
             std::fs::remove_dir_all(&folder).map_err(|source| CodegenError::Io {
                 path: folder.clone(),

@@ -1,0 +1,288 @@
+//! Python programs: what a plan's fields become, what is refused by name, and that they run.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use mistral_codegen::verify::{Checkers, Greedy, Verdict, Witness, verify};
+use mistral_codegen::{CodegenError, FileSet, GeneratedFile, Options, Plan, Target, generate};
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+const TARGETS: &[Target] = &[Target::PythonTransformers, Target::Jax];
+
+/// Texts that would run, end or change a file if they weren't quoted.
+const HOSTILE: &[&str] = &[
+    "plain",
+    "it's \"quoted\" \\ twice",
+    "\"\"\" + __import__('os').system('touch hacked') + \"\"\"",
+    "$(touch hacked) `touch hacked` ${HOME} {settings}",
+    "# comment\\",
+    "é 中 \u{1f980} \u{202e}txet",
+    "{{ 7 * 7 }} {% raw %} %s %(x)d",
+    "</code> | table | ``` # heading",
+    "name==1.0 ; python_version < '3'",
+];
+
+fn plan(target: Target, changes: &[(&str, Value)]) -> Plan {
+    let (precision, tokenizer) = ("bf16", "hf");
+    let _ = target;
+    let mut plan = json!({
+        "schema": 1,
+        "model": {"id": "m", "hf_repo": "mistralai/Mistral-Nemo-Instruct-2407"},
+        "precision": precision,
+        "tokenizer": tokenizer,
+        "runtime": "vllm",
+        "placement": {"device": "L40S", "count": 1, "tensor_parallel": 1},
+        "limits": {"context_tokens": 4096, "concurrency": 4},
+    });
+    for (pointer, value) in changes {
+        let (parent, name) = pointer.rsplit_once('/').expect("a pointer begins with /");
+        let parent = plan.pointer_mut(parent).expect("the parent exists");
+        let parent = parent.as_object_mut().expect("an object");
+        parent.insert(name.to_owned(), value.clone());
+    }
+    serde_json::from_value(plan).expect("a plan")
+}
+
+fn made(target: Target, changes: &[(&str, Value)]) -> Result<FileSet, CodegenError> {
+    generate(target, &plan(target, changes), &Options::default())
+}
+
+fn assets() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../assets/tiny-mixtral")
+}
+
+/// What `mistral-infer` continues texts with; an example's test keeps it true.
+fn greedy() -> Vec<Greedy> {
+    serde_json::from_str(include_str!("data/tiny-mixtral-greedy.json")).expect("a list")
+}
+
+fn checkers(scratch: &Path) -> Checkers {
+    Checkers::from_environment(std::env::vars_os(), scratch.to_path_buf())
+}
+
+fn checked(target: Target, files: &FileSet, checkers: &Checkers) -> Verdict {
+    let verdict = verify(target, files, checkers).expect("checkers start");
+    for (tool, paths) in &verdict.missing {
+        println!(
+            "{target:?}: {tool} is missing; not checked: {}",
+            paths.join(", ")
+        );
+    }
+    verdict
+}
+
+fn findings(target: Target, verdict: &Verdict) -> Vec<String> {
+    let each = verdict.files.iter().flat_map(|(path, checks)| {
+        let bad = checks.iter().filter(|check| !check.ok);
+        bad.map(move |check| format!("{target:?} {path} {}: {}", check.tool, check.detail))
+    });
+    each.collect()
+}
+
+/// Every program passes its checkers and, where its library is installed, says on the small model
+/// what `mistral-infer` says.
+#[test]
+fn programs_pass_and_run() {
+    let scratch = tempfile::tempdir().expect("a folder");
+    let mut checkers = checkers(scratch.path());
+    let folder = assets();
+    checkers.witness = folder.is_dir().then(|| Witness {
+        folder: folder.canonicalize().expect("a folder"),
+        gguf: std::env::var_os("TINY_MIXTRAL_GGUF").map(PathBuf::from),
+        greedy: greedy(),
+    });
+    let mut failures = Vec::new();
+    for &target in TARGETS {
+        let files = made(target, &[("/tools", json!(true))]).expect("made");
+        let verdict = checked(target, &files, &checkers);
+        failures.extend(findings(target, &verdict));
+        for (path, checks) in &verdict.files {
+            let tools: Vec<&str> = checks.iter().map(|check| check.tool).collect();
+            println!("{target:?} {path}: {}", tools.join(", "));
+        }
+        println!("{target:?}: {:?}", verdict.versions);
+    }
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+/// A program that says something else is found, with the first token that differs.
+#[test]
+fn another_continuation_is_found() {
+    let scratch = tempfile::tempdir().expect("a folder");
+    let mut checkers = checkers(scratch.path());
+    let mut greedy = greedy();
+    greedy.truncate(1);
+    greedy[0].token_ids[3] += 1;
+    checkers.witness = Some(Witness {
+        folder: assets(),
+        gguf: None,
+        greedy,
+    });
+    let files = made(Target::Jax, &[]).expect("made");
+    let verdict = checked(Target::Jax, &files, &checkers);
+    let tool = "python3 greedy tokens";
+    if verdict.missing.contains_key(tool) {
+        println!("skipped: JAX is not installed");
+        return;
+    }
+    let check = verdict.of("generate.py").iter().find(|c| c.tool == tool);
+    let check = check.expect("it ran");
+    assert!(
+        !check.ok && check.detail.contains("from number 3 on"),
+        "{check:?}"
+    );
+}
+
+/// Each checker finds a mistake of its own kind.
+#[test]
+fn mistakes_are_found() -> Result<(), CodegenError> {
+    let scratch = tempfile::tempdir().expect("a folder");
+    let checkers = checkers(scratch.path());
+    let good = made(Target::Jax, &[])?;
+    let rows = [
+        (
+            "cli.py",
+            "import argparse\n",
+            "import argparse (\n",
+            "python3 compile",
+        ),
+        (
+            "cli.py",
+            "import argparse\n",
+            "import argparse\nimport os\n",
+            "ruff check",
+        ),
+        ("cli.py", "    return 0\n", "    return  0\n", "ruff format"),
+        ("cli.py", "    return 0\n", "    return \"0\"\n", "mypy"),
+        (
+            "cli.py",
+            "settings.CONTEXT_TOKENS - prompt",
+            "settings.CONTEXT - prompt",
+            "mypy",
+        ),
+    ];
+    let mut failures = Vec::new();
+    for (path, from, to, tool) in rows {
+        let mut files = FileSet::new();
+        for file in good.iter() {
+            let mut file: GeneratedFile = file.clone();
+            if file.path.as_str() == path {
+                let changed = file.contents.replacen(from, to, 1);
+                assert_ne!(changed, file.contents, "{path} has {from:?}");
+                file.contents = changed;
+            }
+            files.insert(file)?;
+        }
+        let verdict = checked(Target::Jax, &files, &checkers);
+        let found = verdict.of(path).iter().any(|c| c.tool == tool && !c.ok);
+        if !found && !verdict.missing.contains_key(tool) {
+            failures.push(format!("{tool} accepts {to:?}: {:?}", verdict.of(path)));
+        }
+    }
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+    Ok(())
+}
+
+/// Every text of a plan as a program has it: read back by the interpreter from settings.py and
+/// plan.json.
+#[test]
+fn hostile_texts_survive() {
+    let mut failures = Vec::new();
+    for &target in TARGETS {
+        for text in HOSTILE {
+            let files = match made(target, &everywhere(text)) {
+                Ok(files) => files,
+                Err(error) => {
+                    failures.push(format!("{target:?} {text:?}: {error}"));
+                    continue;
+                }
+            };
+            let folder = tempfile::tempdir().expect("a folder");
+            files.write(folder.path()).expect("written");
+            let Some(read) = settings(folder.path()) else {
+                println!("skipped: no python3");
+                return;
+            };
+            for name in ["MODEL", "REVISION"] {
+                let expected = if name == "MODEL" {
+                    json!(text)
+                } else {
+                    Value::Null
+                };
+                if read[name] != expected {
+                    failures.push(format!("{target:?} {name}: {} is not {text:?}", read[name]));
+                }
+            }
+            let plan: Plan = serde_json::from_str(&files.get("plan.json").expect("it").contents)
+                .expect("a plan");
+            assert_eq!(plan, self::plan(target, &everywhere(text)), "{target:?}");
+            let pins = &files.get("requirements.txt").expect("it").contents;
+            assert!(!pins.contains(text), "{target:?} {pins}");
+            assert!(!folder.path().join("hacked").exists());
+        }
+    }
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+/// `text` in every field of a plan that takes any.
+fn everywhere(text: &str) -> Vec<(&'static str, Value)> {
+    vec![
+        (
+            "/model",
+            json!({"id": text, "hf_repo": text, "revision": text, "local_path": text}),
+        ),
+        (
+            "/serve",
+            json!({"bind": text, "port": 1, "api_key_env": text, "served_name": text}),
+        ),
+        (
+            "/placement",
+            json!({"device": text, "vendor": "NVIDIA", "device_kind": "datacenter_gpu", "count": 1, "tensor_parallel": 1}),
+        ),
+        (
+            "/reasons",
+            json!([{"rule": text, "facts": {text: text}, "sources": [text]}]),
+        ),
+    ]
+}
+
+/// The constants of settings.py, as the interpreter reads them; `None` without one.
+fn settings(folder: &Path) -> Option<Value> {
+    let script = "import json, settings; print(json.dumps(\
+        {n: v for n, v in vars(settings).items() if n.isupper()}))";
+    let output = Command::new("python3")
+        .args(["-B", "-c", script])
+        .current_dir(folder)
+        .env("PYTHONPATH", folder)
+        .output()
+        .ok()?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    Some(serde_json::from_str(&text).unwrap_or_else(|e| {
+        panic!("{e}: {text} {}", String::from_utf8_lossy(&output.stderr));
+    }))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// Any text is in settings.py as a literal, and in plan.json, or the plan is refused.
+    #[test]
+    fn any_text_survives_or_is_refused(text in any::<String>()) {
+        for &target in TARGETS {
+            match made(target, &everywhere(&text)) {
+                Ok(files) => {
+                    let literal = mistral_codegen::quote::python_str(&text);
+                    let module = &files.get("settings.py").expect("it").contents;
+                    prop_assert!(module.contains(&literal), "{}", module);
+                    prop_assert!(module.is_ascii());
+                }
+                Err(CodegenError::Unsupported { field, .. }) => {
+                    prop_assert!(field.starts_with("model."), "{}", field);
+                }
+                Err(CodegenError::Unquotable { .. } | CodegenError::EmptyText { .. }) => {}
+                Err(other) => return Err(TestCaseError::fail(other.to_string())),
+            }
+        }
+    }
+}
