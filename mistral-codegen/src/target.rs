@@ -81,6 +81,18 @@ targets! {
 
     // Machines and clusters.
 
+    /// Docker: an image with the command in it, and a script that runs it with few rights.
+    Docker: "docker", "Dockerfile, and a script that runs the container with few rights", targets::machine::docker;
+    /// Docker Compose: the same container as a service.
+    Compose: "compose", "Compose file for a container with few rights", targets::machine::compose;
+    /// systemd: a service without a container.
+    Systemd: "systemd", "hardened systemd unit for an engine that is installed on the machine", targets::machine::systemd;
+    /// Small computers: a Raspberry Pi or a Jetson.
+    Edge: "edge", "systemd unit for a Raspberry Pi, container for a Jetson", targets::machine::edge;
+    /// SkyPilot: a task on whichever cloud has the device.
+    Skypilot: "skypilot", "task and service for SkyPilot", targets::machine::skypilot;
+    /// Terraform: one machine of AWS.
+    Terraform: "terraform", "Terraform configuration for one machine of AWS with GPUs", targets::machine::terraform;
     /// Plain Kubernetes: a deployment with all that belongs around it, and a canary.
     Kubernetes: "kubernetes", "deployment, service, volume, probes, policies, autoscaler and canary for Kubernetes", targets::cluster::kubernetes;
     /// KServe: an inference service with its own container.

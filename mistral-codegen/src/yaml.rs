@@ -11,6 +11,8 @@ use crate::quote;
 pub(crate) enum Node {
     /// Nothing: an entry of a map with this value isn't there.
     Absent,
+    /// A value that says nothing.
+    Null,
     Text(String),
     /// Lines that people read, written as such where the format allows it.
     Lines(String),
@@ -85,7 +87,7 @@ impl Node {
     /// Writes a value after its `key:` or `-`, with the line's end.
     fn write(&self, depth: usize, out: &mut String) {
         match self {
-            Self::Absent => out.push_str("null\n"),
+            Self::Absent | Self::Null => line("null", out),
             Self::Text(text) => line(&scalar(text), out),
             Self::Number(number) => line(&number.to_string(), out),
             Self::Literal(text) => line(text, out),
@@ -286,7 +288,7 @@ mod tests {
     /// The tree as JSON has it.
     fn value(node: &Node) -> Value {
         match node {
-            Node::Absent => Value::Null,
+            Node::Absent | Node::Null => Value::Null,
             Node::Text(text) | Node::Lines(text) => json!(text),
             Node::Number(number) => json!(number),
             Node::Literal(text) => serde_json::from_str(text).expect("a number"),

@@ -11,6 +11,7 @@ mod modelfile;
 mod python;
 mod rust;
 mod shell;
+mod systemd;
 mod toml;
 mod yaml;
 
@@ -22,6 +23,7 @@ pub use modelfile::modelfile;
 pub use python::python_str;
 pub use rust::rust_str;
 pub use shell::{shell, shell_words};
+pub use systemd::{systemd_argument, systemd_assignment};
 pub use toml::toml_str;
 pub use yaml::yaml;
 

@@ -6,6 +6,7 @@ pub(crate) mod cluster;
 mod engine;
 pub(crate) mod launch;
 pub(crate) mod llama_server;
+pub(crate) mod machine;
 pub(crate) mod ollama;
 pub(crate) mod python;
 pub(crate) mod rust;

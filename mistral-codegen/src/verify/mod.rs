@@ -8,6 +8,8 @@
 //! | other `*.yaml` of a cluster's target | `kubernetes-validate`, or `check-jsonschema` with the schema of a custom resource's definition; `kubectl kustomize`; what objects say of each other (built in) |
 //! | `compose.yaml` | `check-jsonschema` with the Compose specification that it brings along |
 //! | `*.json` | a JSON parser (built in) |
+//! | `task.yaml` of SkyPilot, `*.tf.json` | `check-jsonschema` with the fields that targets write, from SkyPilot's and the provider's schemas; `terraform validate` where the provider lies at hand |
+//! | `*.service` | `systemd-analyze verify` in a root folder with the program that the unit starts |
 //! | `*.rs` | `rustfmt --check` |
 //! | `*.py` | a Python interpreter, `ruff check`, `ruff format`, `mypy` with the libraries that are installed |
 //! | a Python program's modules | with [`Checkers::witness`] and its libraries: its tokens on a small model |
@@ -20,6 +22,7 @@
 
 mod api;
 mod child;
+mod fields;
 #[cfg(feature = "mock")]
 pub mod mock;
 pub mod objects;
@@ -29,6 +32,7 @@ mod rust_project;
 #[cfg(feature = "mock")]
 mod scenarios;
 mod single;
+mod unit;
 mod versions;
 
 use std::collections::BTreeMap;
@@ -127,6 +131,9 @@ pub struct Checkers {
     /// The OpenAPI document of Mistral's API, from which a server is made that clients are run
     /// against (feature `mock`).
     pub openapi: Option<PathBuf>,
+    /// A folder with Terraform's providers, laid out as its `-plugin-dir` wants them: without one
+    /// `terraform validate` counts as missing, since it would download them.
+    pub terraform_providers: Option<PathBuf>,
 }
 
 /// Variables that programs need to find their own files.
@@ -164,6 +171,7 @@ impl Checkers {
             cargo_lock: None,
             definitions: None,
             openapi: None,
+            terraform_providers: None,
         }
     }
 

@@ -5,6 +5,7 @@ use std::path::Path;
 use mistral_core::files::GeneratedFile;
 
 use super::child::Job;
+use super::fields;
 use super::{Check, Checkers, FILE_TIME, Verdict};
 use crate::flags::{FlagTable, LLAMA_SERVER, SGLANG, TENSORRT_LLM, VLLM, VLLM_TPU};
 use crate::quote::shell_words;
@@ -43,6 +44,20 @@ pub(super) fn check(
             "check-jsonschema",
             &["--builtin-schema", "vendor.compose-spec", path],
         )?,
+        "yaml" if name == "task.yaml" => {
+            let check = fields::check(&fields::SKYPILOT, path, folder, checkers)?;
+            verdict.add(path, check, fields::SKYPILOT.0);
+        }
+        "json" if name.ends_with(".tf.json") => {
+            let check = fields::check(&fields::AWS, path, folder, checkers)?;
+            verdict.add(path, check, fields::AWS.0);
+            let check = fields::terraform(folder, checkers)?;
+            verdict.add(path, check, fields::TERRAFORM);
+        }
+        "service" => {
+            let check = super::unit::check(file, folder, checkers)?;
+            verdict.add(path, check, super::unit::TOOL);
+        }
         "rs" => run("rustfmt --check", &["--check", "--edition", "2024", path])?,
         "json" => {
             let error = serde_json::from_str::<serde_json::Value>(&file.contents).err();

@@ -90,6 +90,10 @@ pub(crate) fn samples() -> Vec<(&'static str, Plan, Options)> {
                 ("/runtime", json!("llama-server")),
                 ("/precision", json!("q4_k_m")),
                 (
+                    "/memory",
+                    json!({"weight_bytes": 2_000_000_000u64, "kv_bytes": 500_000_000u64, "total_bytes": 3_000_000_000u64, "device_bytes": 8_000_000_000u64}),
+                ),
+                (
                     "/placement",
                     json!({"device": "Raspberry Pi 5 8GB", "count": 1, "tensor_parallel": 1, "threads": 4}),
                 ),

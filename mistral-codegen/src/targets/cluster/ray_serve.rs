@@ -18,9 +18,8 @@ const TARGET: &str = "ray-serve";
 /// The release whose image and settings these are (samples of ray-project/kuberay@feeaf72).
 const RAY: &str = "2.52.0";
 const IMAGE: &str = "rayproject/ray-llm:2.52.0-py311-cu128";
-/// The image's own user, and its folder.
+/// The image's own user.
 const USER: u32 = 1000;
-const HOME: &str = "/home/ray";
 /// Where the guard's module lies, and the variable with the key.
 const GUARD: &str = "/etc/serve";
 const KEY: &str = "SERVE_API_KEY";

@@ -54,6 +54,13 @@ pub(crate) struct Settled {
     pub(super) devices_per_node: u32,
 }
 
+impl Settled {
+    /// Size in GiB of a machine's disk: the weights' and that of an image with libraries.
+    pub(crate) fn disk_gib(&self) -> u32 {
+        self.storage_gib.saturating_add(100)
+    }
+}
+
 impl Cluster {
     /// Decides what is open. `copies` are those that the plan's devices are enough for.
     pub(crate) fn settle(

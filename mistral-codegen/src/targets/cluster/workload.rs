@@ -19,7 +19,7 @@ const USER: u32 = 10001;
 const VLLM_USER: u32 = 2000;
 
 /// A container, decided.
-pub(crate) struct Workload {
+pub(in crate::targets) struct Workload {
     /// The plan of one copy: its devices are those of one copy.
     pub(crate) plan: Plan,
     /// A name for objects.
@@ -59,7 +59,7 @@ pub(crate) struct Workload {
 /// # Errors
 /// [`CodegenError::Unsupported`] for a plan without a key, a device whose containers aren't
 /// described, a runtime that has no image, and what the engine's own target refuses.
-pub(crate) fn workload(
+pub(in crate::targets) fn workload(
     target: &'static str,
     plan: &Plan,
     options: &Options,
