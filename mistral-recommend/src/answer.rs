@@ -1,7 +1,7 @@
 //! Need in, recommendation out.
 
 use mistral_core::need::{HostingNeed, Need};
-use mistral_core::recommendation::{Failure, Infeasible, Lost, Recommendation, Relax};
+use mistral_core::recommendation::{Failure, Hosting, Infeasible, Lost, Recommendation, Relax};
 
 use crate::candidate::{Candidate, Effort};
 use crate::changes;
@@ -140,7 +140,13 @@ pub fn answer(
     });
     let mut lost = behind;
     lost.extend(never_tried(&found, context));
-    let assumed = assumed(read, &need, &demand);
+    let mut assumed = assumed(read, &need, &demand);
+    let l = &need.latency;
+    let limited = l.ttft_ms.or(l.tpot_ms).or(l.answer_ms).or(l.tokens_per_s);
+    if limited.is_some() && choices.iter().any(|c| c.hosting == Hosting::Api) {
+        assumed
+            .push("latency.api: not predicted, so a limit on time is not known to hold".to_owned());
+    }
     let question =
         question.or_else(|| crate::question::ask(&need, found.kept.is_empty(), language));
     Ok(Recommendation {

@@ -3,6 +3,7 @@
 use mistral_core::need::{HostingNeed, Need, Ownership};
 use mistral_core::recommendation::Question;
 
+use crate::say::Voice;
 use crate::understand::Language;
 
 /// What to ask, if anything: first what decides feasibility, then what decides the model, then
@@ -20,45 +21,26 @@ pub(crate) fn ask(need: &Need, infeasible: bool, language: Language) -> Option<Q
         && load.requests_per_s.is_none()
         && load.tokens_per_month.is_none();
     let machine_open = need.hardware.is_empty() && need.hosting != Some(HostingNeed::Api);
-    let (topic, english, french) = if infeasible {
-        (
-            "constraint_conflict",
-            "No candidate keeps all limits: which of the changes listed would you accept?",
-            "Aucun candidat ne respecte toutes les limites : laquelle des modifications listées accepteriez-vous ?",
-        )
+    let (topic, key) = if infeasible {
+        ("constraint_conflict", "ask.constraint_conflict")
     } else if need.task.is_none() && need.models.is_empty() {
-        (
-            "task",
-            "What will the model do?",
-            "Que doit faire le modèle ?",
-        )
+        ("task", "ask.task")
     } else if owned && budget {
-        (
-            "hardware",
-            "Do you own these machines, or does the budget pay their rent?",
-            "Possédez-vous ces machines, ou le budget paie-t-il leur location ?",
-        )
+        ("hardware", "ask.ownership")
     } else if machine_open {
-        (
-            "hardware",
-            "Which machines do you have, or may it be rented or called through the API?",
-            "De quelles machines disposez-vous, ou peut-on louer ou passer par l'API ?",
-        )
+        ("hardware", "ask.hardware")
     } else if load_open {
-        (
-            "load",
-            "How many people will use it, and how many requests come a day?",
-            "Combien de personnes l'utiliseront, et combien de requêtes par jour ?",
-        )
+        ("load", "ask.load")
     } else {
         return None;
     };
-    let text = match language {
-        Language::English => english,
-        Language::French => french,
-    };
-    Some(Question {
+    Some(of(topic, key, language))
+}
+
+/// A question of the table.
+pub(crate) fn of(topic: &str, key: &'static str, language: Language) -> Question {
+    Question {
         topic: topic.to_owned(),
-        text: text.to_owned(),
-    })
+        text: Voice(language).word(key).to_owned(),
+    }
 }

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::words::short;
+use crate::say::Voice;
 
 /// Values to places on a drawing.
 #[derive(Debug, Clone, Copy)]
@@ -49,7 +49,7 @@ impl LogAxis {
     }
 
     /// 1, 2 and 5 of each power of ten; on a long axis powers alone.
-    pub(super) fn ticks(&self) -> Vec<Tick> {
+    pub(super) fn ticks(&self, voice: Voice) -> Vec<Tick> {
         let decades = (self.most - self.least) / std::f64::consts::LN_10;
         let steps: &[f64] = if decades <= 3.2 {
             &[1.0, 2.0, 5.0]
@@ -63,7 +63,7 @@ impl LogAxis {
             .filter(|v| (self.least..=self.most).contains(&v.ln()))
             .map(|v| Tick {
                 at: self.at(v),
-                label: short(v),
+                label: voice.short(v),
             })
             .collect()
     }
@@ -77,7 +77,7 @@ mod tests {
     fn ticks_lie_on_the_axis_in_order() {
         for (values, least) in [(&[3.0, 700.0][..], 4), (&[1.0, 1e6], 6), (&[5.0], 1)] {
             let axis = LogAxis::over(values.iter().copied(), 10.0, 110.0).expect("values");
-            let ticks = axis.ticks();
+            let ticks = axis.ticks(Voice(crate::understand::Language::English));
             assert!(ticks.len() >= least, "{values:?}: {ticks:?}");
             assert!(ticks.iter().all(|t| (10.0..=110.0).contains(&t.at)));
             assert!(ticks.windows(2).all(|t| t[0].at < t[1].at));

@@ -3,7 +3,7 @@
 use mistral_core::recommendation::Choice;
 use serde::Serialize;
 
-use super::words::short;
+use crate::say::Voice;
 
 const LEFT: f64 = 40.0;
 const RIGHT: f64 = 640.0;
@@ -41,7 +41,7 @@ struct Part {
 }
 
 /// The drawing; `None` when no choice runs on machines.
-pub(super) fn bars(choices: &[Choice]) -> Option<Bars> {
+pub(super) fn bars(choices: &[Choice], voice: Voice) -> Option<Bars> {
     let most = choices
         .iter()
         .filter_map(|c| c.memory.as_ref())
@@ -67,34 +67,33 @@ pub(super) fn bars(choices: &[Choice]) -> Option<Bars> {
         let mut x = LEFT;
         let mut parts = Vec::new();
         for (kind, name, gb) in [
-            ("weights", "weights", m.weights_gb / devices),
-            ("cache", "cache", m.kv_cache_gb / devices),
-            (
-                "overhead",
-                "engine and activations",
-                m.overhead_gb / devices,
-            ),
+            ("weights", "page.weights", m.weights_gb / devices),
+            ("cache", "page.cache", m.kv_cache_gb / devices),
+            ("overhead", "page.overhead", m.overhead_gb / devices),
         ] {
             let width = wide(gb);
             parts.push(Part {
                 kind,
-                name,
+                name: voice.word(name),
                 x,
                 width,
-                gb: short(gb),
+                gb: voice.short(gb),
             });
             x += width;
         }
-        let device = c.device.as_deref().unwrap_or("device");
-        let note = format!(
-            "{}: {} of {} usable GB, {} GB in all, on each of {} x {device}",
-            c.model,
-            short(m.per_device_gb),
-            short(m.usable_gb_per_device),
-            short(m.device_gb),
-            c.count,
+        let device = c.device.as_deref().unwrap_or(voice.word("plot.device"));
+        let note = voice.fill(
+            "page.bar_note",
+            &[
+                ("model", c.model.clone()),
+                ("needs", voice.short(m.per_device_gb)),
+                ("usable", voice.short(m.usable_gb_per_device)),
+                ("has", voice.short(m.device_gb)),
+                ("count", c.count.to_string()),
+                ("device", device.to_owned()),
+            ],
         );
-        description.push(format!("{}: {note}.", i + 1));
+        description.push(format!("{}{}{note}.", i + 1, voice.word("colon")));
         rows.push(Row {
             rank: i + 1,
             y: 10.0 + STEP * rows.len() as f64,

@@ -8,14 +8,13 @@ mod bars;
 mod plot;
 mod text;
 mod view;
-mod words;
 
 use minijinja::{Environment, UndefinedBehavior};
 use mistral_core::recommendation::Recommendation;
 
 pub use text::text;
 
-/// The recommendation as one HTML file, in English, which is also well-formed XML: the need as
+/// The recommendation as one HTML file, in the language of the need's words, which is also well-formed XML: the need as
 /// understood, what was assumed, the question, the choices, cost against latency, memory by part,
 /// what would change the choice, why others lost, and the sources.
 ///

@@ -4,7 +4,7 @@ use mistral_core::recommendation::{Choice, Interval};
 use serde::Serialize;
 
 use super::axis::{LogAxis, Tick, drawable};
-use super::words::{short, title};
+use crate::say::Voice;
 
 const LEFT: f64 = 70.0;
 const RIGHT: f64 = 620.0;
@@ -73,7 +73,7 @@ fn cost(c: &Choice) -> Option<f64> {
 }
 
 /// The drawing; `None` when no choice has a cost and at least one such latency.
-pub(super) fn plot(choices: &[Choice], latency: Latency) -> Option<Plot> {
+pub(super) fn plot(choices: &[Choice], latency: Latency, voice: Voice) -> Option<Plot> {
     let shown = || choices.iter().filter(|c| cost(c).is_some());
     let x = LogAxis::over(shown().filter_map(cost), LEFT, RIGHT)?;
     let times = shown().filter_map(|c| latency.of(c));
@@ -82,27 +82,19 @@ pub(super) fn plot(choices: &[Choice], latency: Latency) -> Option<Plot> {
     for (i, c) in choices.iter().enumerate() {
         let Some(usd) = cost(c) else { continue };
         let x = beside(x.at(usd), &points);
-        points.push(point(i + 1, c, x, latency.of(c), &y, &points));
+        points.push(point(i + 1, (c, voice), x, latency.of(c), &y, &points));
     }
     let (id, title, y_label) = match latency {
-        Latency::FirstToken => (
-            "first-token",
-            "Cost and time to the first token",
-            "ms to the first token",
-        ),
-        Latency::EachToken => (
-            "each-token",
-            "Cost and time of each further token",
-            "ms a token",
-        ),
+        Latency::FirstToken => ("first-token", "page.plot_first", "page.axis_first"),
+        Latency::EachToken => ("each-token", "page.plot_each", "page.axis_each"),
     };
     Some(Plot {
         id,
-        title,
-        description: describe(choices, latency),
-        y_label,
-        x: x.ticks(),
-        y: y.ticks(),
+        title: voice.word(title),
+        description: describe(choices, latency, voice),
+        y_label: voice.word(y_label),
+        x: x.ticks(voice),
+        y: y.ticks(voice),
         front: front(&points),
         lane: points.iter().any(|p| p.lane),
         left_out: (1..=choices.len())
@@ -124,7 +116,7 @@ fn beside(x: f64, others: &[Point]) -> f64 {
 
 fn point(
     rank: usize,
-    c: &Choice,
+    (c, voice): (&Choice, Voice),
     x: f64,
     time: Option<Interval>,
     axis: &LogAxis,
@@ -154,7 +146,7 @@ fn point(
         label_y,
         pareto: c.pareto,
         lane: time.is_none(),
-        name: title(c),
+        name: voice.title(c),
     }
 }
 
@@ -175,24 +167,25 @@ fn front(points: &[Point]) -> String {
 }
 
 /// The drawing in words, for those who don't see it.
-fn describe(choices: &[Choice], latency: Latency) -> String {
-    let lines: Vec<String> = choices
-        .iter()
-        .enumerate()
-        .map(|(i, c)| {
-            let usd = cost(c).map_or("cost not known".to_owned(), |usd| {
-                format!("{} $ a month", short(usd))
-            });
-            let time = latency.of(c).map_or("time not predicted".to_owned(), |i| {
-                format!(
-                    "{} ms, from {} to {}",
-                    short(i.value),
-                    short(i.lo),
-                    short(i.hi)
-                )
-            });
-            format!("{}: {usd}, {time}.", i + 1)
-        })
-        .collect();
+fn describe(choices: &[Choice], latency: Latency, voice: Voice) -> String {
+    let line = |(i, c): (usize, &Choice)| {
+        let usd = cost(c).map_or_else(
+            || voice.word("plot.no_cost").to_owned(),
+            |usd| voice.fill("plot.cost", &[("usd", voice.short(usd))]),
+        );
+        let time = latency.of(c).map_or_else(
+            || voice.word("plot.no_time").to_owned(),
+            |i| {
+                let ends = [
+                    ("v", voice.short(i.value)),
+                    ("lo", voice.short(i.lo)),
+                    ("hi", voice.short(i.hi)),
+                ];
+                voice.fill("plot.time", &ends)
+            },
+        );
+        format!("{}{}{usd}, {time}.", i + 1, voice.word("colon"))
+    };
+    let lines: Vec<String> = choices.iter().enumerate().map(line).collect();
     lines.join(" ")
 }

@@ -39,10 +39,10 @@ pub struct Understood {
 impl From<Need> for Understood {
     fn from(need: Need) -> Self {
         Self {
+            language: Language::of(&need),
             need,
             assumed: Vec::new(),
             question: None,
-            language: Language::English,
         }
     }
 }
@@ -65,6 +65,16 @@ pub enum Language {
     English,
     /// French.
     French,
+}
+
+impl Language {
+    /// The language of a need's own words; English when it has none.
+    #[must_use]
+    pub fn of(need: &Need) -> Self {
+        let said = need.text.as_deref().unwrap_or_default();
+        let start: String = said.chars().take(MAX_TEXT).collect();
+        language(&pieces::cut(&pieces::fold(&start)))
+    }
 }
 
 /// What reading leaves beside the need.
@@ -129,7 +139,11 @@ pub fn understand(text: &str, context: &Context<'_>) -> Result<Understood, Recom
     }
     let mut question = None;
     if words::hosting_conflict(&words) {
-        question = Some(ask_hosting(language));
+        question = Some(crate::question::of(
+            "constraint_conflict",
+            "ask.network",
+            language,
+        ));
     }
     settle_ownership(&pieces, &words, &mut need, &mut notes);
     settle_hosting(&words, &mut need, &mut notes);
@@ -260,21 +274,6 @@ fn settle_hosting(words: &Words, need: &mut Need, notes: &mut Notes) {
             notes.assume("hosting", "self_hosted");
         }
         _ => {}
-    }
-}
-
-fn ask_hosting(language: Language) -> Question {
-    let text = match language {
-        Language::English => {
-            "You ask for an API and for no network: may requests leave your machines?"
-        }
-        Language::French => {
-            "Vous demandez une API et l'absence de réseau : les requêtes peuvent-elles quitter vos machines ?"
-        }
-    };
-    Question {
-        topic: "constraint_conflict".to_owned(),
-        text: text.to_owned(),
     }
 }
 

@@ -1,7 +1,7 @@
 //! Numbers that a reader sees, against the data of what they are said of.
 
 use mistral_core::recommendation::Recommendation;
-use mistral_recommend::text;
+use mistral_recommend::{Language, text};
 use serde_json::Value;
 
 /// Every number in the words for a choice, a loss or a change is one of its own data or of the
@@ -35,8 +35,10 @@ fn holds(r: &Recommendation) -> Result<(), String> {
     collect(&data, &mut known);
     // The place of the only choice.
     known.push(1.0);
+    let french = Language::of(&r.need) == Language::French;
     for line in text(r, 1).lines() {
-        for (number, places) in numbers(line) {
+        let point = if french { ',' } else { '.' };
+        for (number, places) in numbers(line, point) {
             // Half of the last place shown.
             let rounding = 0.501 * 10f64.powi(-places);
             let told = |k: &f64| (k - number).abs() <= rounding;
@@ -53,7 +55,12 @@ fn holds(r: &Recommendation) -> Result<(), String> {
 fn collect(value: &Value, into: &mut Vec<f64>) {
     match value {
         Value::Number(n) => into.extend(n.as_f64()),
-        Value::String(text) => into.extend(numbers(text).into_iter().map(|(n, _)| n)),
+        // Names such as `mistral-small-3.2` are shown as they are in every language.
+        Value::String(text) => {
+            for point in ['.', ','] {
+                into.extend(numbers(text, point).into_iter().map(|(n, _)| n));
+            }
+        }
         Value::Array(list) => list.iter().for_each(|v| collect(v, into)),
         Value::Object(map) => map
             .iter()
@@ -63,9 +70,9 @@ fn collect(value: &Value, into: &mut Vec<f64>) {
     }
 }
 
-/// Digits with points in them, commas between thousands left out; each with the number of its
+/// Digits with `point` in them, signs between thousands left out; each with the number of its
 /// decimal places.
-fn numbers(text: &str) -> Vec<(f64, i32)> {
+fn numbers(text: &str, point: char) -> Vec<(f64, i32)> {
     let text: Vec<char> = text.chars().chain([' ']).collect();
     let mut list = Vec::new();
     let mut number = String::new();
@@ -74,7 +81,7 @@ fn numbers(text: &str) -> Vec<(f64, i32)> {
         let inside = !number.is_empty() && digit(i + 1);
         match c {
             '0'..='9' => number.push(c),
-            '.' if inside => number.push(c),
+            c if c == point && inside => number.push('.'),
             ',' | '\u{202f}' if inside => {}
             _ => {
                 let written = std::mem::take(&mut number);
