@@ -57,7 +57,7 @@ pub(super) fn check(
     if let Some(check) = check.as_mut().filter(|check| check.ok) {
         let told = job
             .end(checkers)?
-            .map(|(_, printed)| printed)
+            .map(|ended| ended.stdout + &ended.stderr)
             .unwrap_or_default();
         let told: Vec<&str> = told.lines().filter(|line| line.contains(name)).collect();
         if !told.is_empty() {
