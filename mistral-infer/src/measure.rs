@@ -26,6 +26,9 @@ pub struct MeasureOptions {
     pub repeat: usize,
     /// Format of cached keys and values, as in [`SessionLimits`].
     pub cache: Option<CacheType>,
+    /// Tokens of a prompt that are computed together, as in [`SessionLimits`]; its default when
+    /// `None`.
+    pub batch_tokens: Option<usize>,
 }
 
 impl Default for MeasureOptions {
@@ -38,6 +41,7 @@ impl Default for MeasureOptions {
             batch: 1,
             repeat: 3,
             cache: None,
+            batch_tokens: None,
         }
     }
 }
@@ -49,11 +53,13 @@ impl MeasureOptions {
         let length = [self.prompt, self.generate, self.depth, 1]
             .iter()
             .try_fold(0usize, |sum, n| sum.checked_add(*n));
+        let usual = SessionLimits::default();
         SessionLimits {
             max_seq_len: Some(length.unwrap_or(usize::MAX)),
             max_sequences: self.batch,
             cache: self.cache,
-            ..SessionLimits::default()
+            max_batch_tokens: self.batch_tokens.unwrap_or(usual.max_batch_tokens),
+            ..usual
         }
     }
 }
