@@ -76,6 +76,16 @@ targets! {
 
     /// A program on transformers.
     PythonTransformers: "python-transformers", "a typed Python program on transformers", targets::python::transformers::generate;
+    /// A program on vLLM's class for offline use.
+    PythonVllm: "python-vllm", "a typed Python program on vLLM, without a server", targets::python::vllm::generate;
+    /// A program on Mistral's reference implementation.
+    MistralInference: "mistral-inference", "a typed Python program on mistral-inference", targets::python::mistral_inference::generate;
+    /// A program on llama.cpp's Python package.
+    LlamaCppPython: "llama-cpp-python", "a typed Python program on llama.cpp", targets::python::llama_cpp::generate;
+    /// A program on OpenVINO GenAI.
+    OpenvinoGenai: "openvino-genai", "a typed Python program on OpenVINO GenAI, for Intel's devices", targets::python::openvino::generate;
+    /// A program on ONNX Runtime's generation library.
+    OnnxruntimeGenai: "onnxruntime-genai", "a typed Python program on ONNX Runtime", targets::python::onnxruntime::generate;
     /// A decoder in JAX, for TPUs and processors.
     Jax: "jax", "a small decoder in JAX, for TPUs, GPUs and processors", targets::python::jax::generate;
 
@@ -113,7 +123,16 @@ targets! {
 impl Target {
     /// Whether it is a Python program with a `generate.py`.
     pub(crate) fn is_python_program(self) -> bool {
-        matches!(self, Self::PythonTransformers | Self::Jax)
+        matches!(
+            self,
+            Self::PythonTransformers
+                | Self::PythonVllm
+                | Self::MistralInference
+                | Self::LlamaCppPython
+                | Self::OpenvinoGenai
+                | Self::OnnxruntimeGenai
+                | Self::Jax
+        )
     }
 
     /// Whether its YAML files are Kubernetes objects.

@@ -8,7 +8,15 @@ use mistral_codegen::{CodegenError, FileSet, GeneratedFile, Options, Plan, Targe
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-const TARGETS: &[Target] = &[Target::PythonTransformers, Target::Jax];
+const TARGETS: &[Target] = &[
+    Target::PythonTransformers,
+    Target::PythonVllm,
+    Target::MistralInference,
+    Target::LlamaCppPython,
+    Target::OpenvinoGenai,
+    Target::OnnxruntimeGenai,
+    Target::Jax,
+];
 
 /// Texts that would run, end or change a file if they weren't quoted.
 const HOSTILE: &[&str] = &[
@@ -24,15 +32,20 @@ const HOSTILE: &[&str] = &[
 ];
 
 fn plan(target: Target, changes: &[(&str, Value)]) -> Plan {
-    let (precision, tokenizer) = ("bf16", "hf");
-    let _ = target;
+    let (precision, tokenizer, device) = match target {
+        Target::PythonVllm | Target::MistralInference => ("bf16", "mistral", "L40S"),
+        Target::LlamaCppPython => ("q8_0", "gguf", "L40S"),
+        Target::OpenvinoGenai => ("f16", "hf", "Core i9-13900K DDR5-6400"),
+        Target::OnnxruntimeGenai => ("f16", "hf", "L40S"),
+        _ => ("bf16", "hf", "L40S"),
+    };
     let mut plan = json!({
         "schema": 1,
-        "model": {"id": "m", "hf_repo": "mistralai/Mistral-Nemo-Instruct-2407"},
+        "model": {"id": "m", "hf_repo": "mistralai/Mistral-Nemo-Instruct-2407", "file": "m.gguf"},
         "precision": precision,
         "tokenizer": tokenizer,
         "runtime": "vllm",
-        "placement": {"device": "L40S", "count": 1, "tensor_parallel": 1},
+        "placement": {"device": device, "count": 1, "tensor_parallel": 1},
         "limits": {"context_tokens": 4096, "concurrency": 4},
     });
     for (pointer, value) in changes {
@@ -191,7 +204,7 @@ fn hostile_texts_survive() {
     let mut failures = Vec::new();
     for &target in TARGETS {
         for text in HOSTILE {
-            let files = match made(target, &everywhere(text)) {
+            let files = match made(target, &everywhere(target, text)) {
                 Ok(files) => files,
                 Err(error) => {
                     failures.push(format!("{target:?} {text:?}: {error}"));
@@ -216,7 +229,11 @@ fn hostile_texts_survive() {
             }
             let plan: Plan = serde_json::from_str(&files.get("plan.json").expect("it").contents)
                 .expect("a plan");
-            assert_eq!(plan, self::plan(target, &everywhere(text)), "{target:?}");
+            assert_eq!(
+                plan,
+                self::plan(target, &everywhere(target, text)),
+                "{target:?}"
+            );
             let pins = &files.get("requirements.txt").expect("it").contents;
             assert!(!pins.contains(text), "{target:?} {pins}");
             assert!(!folder.path().join("hacked").exists());
@@ -226,11 +243,15 @@ fn hostile_texts_survive() {
 }
 
 /// `text` in every field of a plan that takes any.
-fn everywhere(text: &str) -> Vec<(&'static str, Value)> {
+fn everywhere(target: Target, text: &str) -> Vec<(&'static str, Value)> {
+    let vendor = match target {
+        Target::OpenvinoGenai => "Intel",
+        _ => "NVIDIA",
+    };
     vec![
         (
             "/model",
-            json!({"id": text, "hf_repo": text, "revision": text, "local_path": text}),
+            json!({"id": text, "hf_repo": text, "revision": text, "file": text, "local_path": text}),
         ),
         (
             "/serve",
@@ -238,7 +259,7 @@ fn everywhere(text: &str) -> Vec<(&'static str, Value)> {
         ),
         (
             "/placement",
-            json!({"device": text, "vendor": "NVIDIA", "device_kind": "datacenter_gpu", "count": 1, "tensor_parallel": 1}),
+            json!({"device": text, "vendor": vendor, "device_kind": "datacenter_gpu", "count": 1, "tensor_parallel": 1}),
         ),
         (
             "/reasons",
@@ -263,6 +284,368 @@ fn settings(folder: &Path) -> Option<Value> {
     }))
 }
 
+/// A target, changes of the plan, parts of settings.py, and of requirements.txt.
+type Row<'a> = (Target, &'a [(&'a str, Value)], &'a [&'a str], &'a [&'a str]);
+
+#[test]
+fn plans_become_settings() {
+    use Target::*;
+    let tpu = json!({"device": "TPU v5e", "count": 4, "tensor_parallel": 4});
+    let two = json!({"device": "L40S", "count": 2, "tensor_parallel": 1, "pipeline_parallel": 2});
+    let cpu = json!({"device": "my board", "device_kind": "cpu", "vendor": "CPU", "count": 1, "tensor_parallel": 1, "threads": 8});
+    let greedy = json!({"temperature": 0.0, "top_p": 0.9, "top_k": 40, "min_p": 0.05, "seed": 7});
+    let rows: &[Row<'_>] = &[
+        (
+            PythonTransformers,
+            &[("/sampling", greedy)],
+            &[
+                "TEMPERATURE: Final[float] = 0.0",
+                "TOP_P: Final[float] = 0.9",
+                "TOP_K: Final[int] = 40",
+                "MIN_P: Final[float] = 0.05",
+                "SEED: Final[int | None] = 7",
+                "DEVICE_MAP: Final[str | None] = \"cuda:0\"",
+                "DTYPE: Final[str] = \"bfloat16\"",
+            ],
+            &["transformers==", "torch==", "accelerate==", "jinja2=="],
+        ),
+        (
+            PythonTransformers,
+            &[("/placement", two.clone())],
+            &["\"balanced\""],
+            &[],
+        ),
+        (
+            PythonTransformers,
+            &[
+                ("/placement", cpu.clone()),
+                ("/tokenizer", json!("mistral")),
+            ],
+            &[
+                "DEVICE_MAP: Final[str | None] = None",
+                "THREADS: Final[int | None] = 8",
+            ],
+            &["mistral-common=="],
+        ),
+        (
+            PythonTransformers,
+            &[("/model/revision", json!("abc"))],
+            &[
+                "REVISION: Final[str | None] = \"abc\"",
+                "LOCAL: Final[bool] = False",
+            ],
+            &[],
+        ),
+        (
+            PythonVllm,
+            &[
+                ("/precision", json!("fp8")),
+                ("/kv_precision", json!("fp8")),
+                ("/placement", two),
+            ],
+            &[
+                "QUANTIZATION: Final[str | None] = \"fp8_per_tensor\"",
+                "KV_CACHE_DTYPE: Final[str] = \"fp8\"",
+                "PIPELINE_PARALLEL: Final[int] = 2",
+                "TOKENIZER_MODE: Final[str] = \"mistral\"",
+                "GPU_MEMORY_UTILIZATION: Final[float] = 0.92",
+            ],
+            &["vllm==0.33.0"],
+        ),
+        (
+            MistralInference,
+            &[],
+            &["\"params.json\"", "DEVICE: Final[str] = \"cuda\""],
+            &["mistral-inference==", "mistral-common=="],
+        ),
+        (
+            LlamaCppPython,
+            &[
+                ("/kv_precision", json!("q8_0")),
+                ("/placement", cpu.clone()),
+            ],
+            &[
+                "CACHE_TYPE: Final[str | None] = \"GGML_TYPE_Q8_0\"",
+                "FLASH_ATTENTION: Final[bool] = True",
+                "GPU_LAYERS: Final[int] = 0",
+                "FILE: Final[str | None] = \"m.gguf\"",
+            ],
+            &["llama-cpp-python=="],
+        ),
+        (LlamaCppPython, &[], &["GPU_LAYERS: Final[int] = -1"], &[]),
+        (
+            OpenvinoGenai,
+            &[("/precision", json!("f32"))],
+            &[
+                "MODEL: Final[str] = \"model\"",
+                "DEVICE: Final[str] = \"CPU\"",
+                "DTYPE: Final[str | None] = \"f32\"",
+            ],
+            &["openvino-genai=="],
+        ),
+        (
+            OnnxruntimeGenai,
+            &[],
+            &["PROVIDER: Final[str] = \"cuda\""],
+            &["onnxruntime-genai-cuda=="],
+        ),
+        (
+            OnnxruntimeGenai,
+            &[("/placement", cpu.clone()), ("/precision", json!("f32"))],
+            &["PROVIDER: Final[str] = \"cpu\""],
+            &["onnxruntime-genai=="],
+        ),
+        (
+            Jax,
+            &[("/placement", tpu), ("/kv_precision", json!("f32"))],
+            &[
+                "TENSOR_PARALLEL: Final[int] = 4",
+                "PLATFORMS: Final[str] = \"tpu\"",
+                "CACHE_DTYPE: Final[str] = \"float32\"",
+            ],
+            &["jax[tpu]=="],
+        ),
+        (
+            Jax,
+            &[("/placement", cpu)],
+            &["PLATFORMS: Final[str] = \"cpu\""],
+            &["jax=="],
+        ),
+    ];
+    let mut failures = Vec::new();
+    for (target, changes, constants, pins) in rows {
+        match made(*target, changes) {
+            Err(error) => failures.push(format!("{target:?} {changes:?}: {error}")),
+            Ok(files) => {
+                for (path, parts) in [("settings.py", constants), ("requirements.txt", pins)] {
+                    let text = &files.get(path).expect("it").contents;
+                    for part in parts.iter().filter(|part| !text.contains(**part)) {
+                        failures.push(format!("{target:?} {changes:?}: no {part:?} in\n{text}"));
+                    }
+                }
+            }
+        }
+    }
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+#[test]
+fn refusals_name_the_field() {
+    let device = |name: &str| json!({"device": name, "count": 1, "tensor_parallel": 1});
+    let cut = json!({"device": "L40S", "count": 2, "tensor_parallel": 2});
+    let cpu = device("Core i9-13900K DDR5-6400");
+    let rows: &[(Target, &str, Value, &str)] = &[
+        (
+            Target::PythonTransformers,
+            "/precision",
+            json!("fp8"),
+            "precision is fp8",
+        ),
+        (
+            Target::PythonTransformers,
+            "/placement",
+            cut.clone(),
+            "placement.tensor_parallel is 2",
+        ),
+        (
+            Target::PythonTransformers,
+            "/placement",
+            device("TPU v5e"),
+            "placement.device",
+        ),
+        (
+            Target::PythonTransformers,
+            "/tokenizer",
+            json!("gguf"),
+            "tokenizer is gguf",
+        ),
+        (
+            Target::PythonTransformers,
+            "/kv_precision",
+            json!("q8_0"),
+            "kv_precision is q8_0",
+        ),
+        (
+            Target::PythonTransformers,
+            "/reasoning",
+            json!(true),
+            "reasoning is true",
+        ),
+        (
+            Target::PythonTransformers,
+            "/model/revision",
+            json!("--help"),
+            "model.revision",
+        ),
+        (
+            Target::PythonTransformers,
+            "/model/hf_repo",
+            json!("a\nb"),
+            "model.hf_repo",
+        ),
+        (
+            Target::PythonTransformers,
+            "/model/hf_repo",
+            json!(null),
+            "model.hf_repo",
+        ),
+        (
+            Target::PythonTransformers,
+            "/limits/context_tokens",
+            json!(0),
+            "limits.context_tokens",
+        ),
+        (
+            Target::PythonTransformers,
+            "/sampling",
+            json!({"temperature": 3.0, "top_p": 1.0}),
+            "sampling.temperature",
+        ),
+        (
+            Target::PythonTransformers,
+            "/sampling",
+            json!({"temperature": 0.5, "top_p": 0.0}),
+            "sampling.top_p",
+        ),
+        (
+            Target::PythonVllm,
+            "/placement",
+            device("MI300X"),
+            "placement.device",
+        ),
+        (
+            Target::PythonVllm,
+            "/precision",
+            json!("q4_k_m"),
+            "precision is q4_k_m",
+        ),
+        (
+            Target::PythonVllm,
+            "/placement",
+            json!({"device": "L40S", "count": 3, "tensor_parallel": 2}),
+            "placement.count",
+        ),
+        (
+            Target::MistralInference,
+            "/tokenizer",
+            json!("hf"),
+            "tokenizer is hf",
+        ),
+        (
+            Target::MistralInference,
+            "/placement",
+            cut,
+            "placement.tensor_parallel",
+        ),
+        (
+            Target::MistralInference,
+            "/placement",
+            cpu.clone(),
+            "placement.device",
+        ),
+        (
+            Target::LlamaCppPython,
+            "/tokenizer",
+            json!("mistral"),
+            "tokenizer is mistral",
+        ),
+        (
+            Target::LlamaCppPython,
+            "/precision",
+            json!("awq"),
+            "precision is awq",
+        ),
+        (
+            Target::LlamaCppPython,
+            "/model/file",
+            json!(null),
+            "model.file is none",
+        ),
+        (
+            Target::LlamaCppPython,
+            "/kv_precision",
+            json!("fp8"),
+            "kv_precision is fp8",
+        ),
+        (
+            Target::OpenvinoGenai,
+            "/precision",
+            json!("bf16"),
+            "precision is bf16",
+        ),
+        (
+            Target::OpenvinoGenai,
+            "/placement",
+            device("L40S"),
+            "placement.device",
+        ),
+        (
+            Target::OpenvinoGenai,
+            "/tokenizer",
+            json!("mistral"),
+            "tokenizer is mistral",
+        ),
+        (
+            Target::OnnxruntimeGenai,
+            "/placement",
+            cpu,
+            "precision is f16",
+        ),
+        (
+            Target::OnnxruntimeGenai,
+            "/sampling",
+            json!({"temperature": 0.5, "top_p": 1.0, "min_p": 0.1}),
+            "sampling.min_p",
+        ),
+        (
+            Target::OnnxruntimeGenai,
+            "/precision",
+            json!("awq"),
+            "precision is awq",
+        ),
+        (
+            Target::Jax,
+            "/precision",
+            json!("int8"),
+            "precision is int8",
+        ),
+        (
+            Target::Jax,
+            "/placement",
+            device("Apple M4 Pro"),
+            "placement.device",
+        ),
+        (
+            Target::Jax,
+            "/placement",
+            json!({"device": "TPU v5e", "count": 4, "tensor_parallel": 2}),
+            "placement.count",
+        ),
+    ];
+    let mut failures = Vec::new();
+    for (target, field, value, part) in rows {
+        match made(*target, &[(field, value.clone())]) {
+            Ok(_) => failures.push(format!("{target:?} {field} = {value}: accepted")),
+            Err(error) if !error.to_string().contains(part) => {
+                failures.push(format!("{target:?} {field} = {value}: {error}"));
+            }
+            Err(_) => {}
+        }
+    }
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+#[test]
+fn the_same_plan_makes_the_same_files() {
+    for &target in TARGETS {
+        let files = made(target, &[]).expect("made");
+        let again = &files.get("plan.json").expect("it").contents;
+        let plan: Plan = serde_json::from_str(again).expect("a plan");
+        let from_file = generate(target, &plan, &Options::default()).expect("made");
+        assert_eq!(files, from_file, "{target:?}");
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
@@ -270,7 +653,7 @@ proptest! {
     #[test]
     fn any_text_survives_or_is_refused(text in any::<String>()) {
         for &target in TARGETS {
-            match made(target, &everywhere(&text)) {
+            match made(target, &everywhere(target, &text)) {
                 Ok(files) => {
                     let literal = mistral_codegen::quote::python_str(&text);
                     let module = &files.get("settings.py").expect("it").contents;

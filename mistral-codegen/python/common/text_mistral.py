@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from mistral_common.protocol.instruct.request import ChatCompletionRequest
 from mistral_common.tokens.tokenizers.base import SpecialTokenPolicy
@@ -30,15 +31,18 @@ class Text:
 
     def encode(self, prompt: str) -> list[int]:
         """A text as it is, after the token that begins one."""
-        return self._plain.encode(prompt, bos=True, eos=False)
+        ids: list[int] = self._plain.encode(prompt, bos=True, eos=False)
+        return ids
 
     def encode_chat(self, messages: Sequence[Message], tools: Sequence[Tool]) -> list[int]:
         """A conversation that the model is to answer."""
-        offered = [dict(tool) for tool in tools] or None
-        turns = [dict(message) for message in messages]
-        request = ChatCompletionRequest.from_openai(messages=turns, tools=offered)
-        return self._tokenizer.encode_chat_completion(request).tokens
+        offered: list[Any] = [dict(tool) for tool in tools]
+        turns: list[Any] = [dict(message) for message in messages]
+        request = ChatCompletionRequest.from_openai(messages=turns, tools=offered or None)
+        ids: list[int] = self._tokenizer.encode_chat_completion(request).tokens
+        return ids
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text of an answer's tokens."""
-        return self._plain.decode(list(ids), special_token_policy=self._policy)
+        text: str = self._plain.decode(list(ids), special_token_policy=self._policy)
+        return text

@@ -122,7 +122,7 @@ pub(super) fn check(
 
 /// `plan` for the small model on a processor; `None` where a target needs something else.
 fn stand_in(target: Target, mut plan: Plan, witness: &Witness) -> Option<Plan> {
-    let gguf = false;
+    let gguf = target == Target::LlamaCppPython;
     let model = if gguf {
         witness.gguf.as_ref()?
     } else {
@@ -132,7 +132,7 @@ fn stand_in(target: Target, mut plan: Plan, witness: &Witness) -> Option<Plan> {
     plan.model.revision = None;
     plan.spec = None;
     plan.precision = if gguf {
-        Precision::Q8_0
+        Precision::Bf16
     } else {
         Precision::F32
     };
@@ -149,7 +149,10 @@ fn stand_in(target: Target, mut plan: Plan, witness: &Witness) -> Option<Plan> {
     plan.placement.threads = Some(2);
     plan.limits.context_tokens = 256;
     plan.limits.max_output_tokens = None;
-    let runs = matches!(target, Target::PythonTransformers | Target::Jax);
+    let runs = matches!(
+        target,
+        Target::PythonTransformers | Target::Jax | Target::LlamaCppPython
+    );
     runs.then_some(plan)
 }
 

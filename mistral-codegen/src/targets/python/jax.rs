@@ -71,7 +71,6 @@ pub(crate) fn generate(plan: &Plan, _: &Options) -> Result<FileSet, CodegenError
     let mut requirements = vec![
         package("huggingface-hub"),
         package(jax),
-        package("numpy"),
         package("safetensors"),
     ];
     requirements.extend(behind_text);
@@ -84,6 +83,7 @@ pub(crate) fn generate(plan: &Plan, _: &Options) -> Result<FileSet, CodegenError
         requirements,
         sources,
         settings,
+        environment: None,
         before: Vec::new(),
         notes: vec![
             text_note(plan.tokenizer),

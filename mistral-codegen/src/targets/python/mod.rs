@@ -4,9 +4,14 @@
 //! `settings.py`, `requirements.txt` and the README.
 
 pub(crate) mod jax;
+pub(crate) mod llama_cpp;
+pub(crate) mod mistral_inference;
+pub(crate) mod onnxruntime;
+pub(crate) mod openvino;
 mod packages;
 mod settings;
 pub(crate) mod transformers;
+pub(crate) mod vllm;
 
 use minijinja::{Value, context};
 use mistral_core::files::FileSet;
@@ -18,6 +23,7 @@ use mistral_core::precision::Precision;
 use super::{Page, engine, render_all, shown, unsupported};
 use crate::CodegenError;
 use crate::flags::why;
+use crate::quote::shell;
 use packages::{Package, package};
 use settings::Settings;
 
@@ -70,6 +76,8 @@ struct Program<'p> {
     requirements: Vec<Package>,
     sources: Vec<Source>,
     settings: Settings,
+    /// What pip's environment needs when a package is compiled.
+    environment: Option<&'static str>,
     /// Shell lines that come before the program's start.
     before: Vec<String>,
     /// Paragraphs of the README.
@@ -96,6 +104,7 @@ impl Program<'_> {
             version => made(&self.package.version),
             requirements => self.requirements.iter().map(Package::pinned).collect::<Vec<_>>(),
             checked => made(&packages::checked()),
+            environment => self.environment.map(made),
             before => self.before.iter().map(|line| made(line)).collect::<Vec<_>>(),
             notes => self.notes.iter().map(|note| made(note)).collect::<Vec<_>>(),
             json_ids => self.ids,
@@ -388,4 +397,54 @@ fn beyond_plain(spec: &ModelSpec) -> Option<&'static str> {
         ),
     ];
     rows.iter().find(|(_, found)| *found).map(|(name, _)| *name)
+}
+
+/// Refuses a plan for more than one device.
+fn one_device(target: &'static str, plan: &Plan) -> Result<(), CodegenError> {
+    whole_layers(target, plan)?;
+    if plan.placement.count == 1 {
+        return Ok(());
+    }
+    let expected = "1: the program runs on one device";
+    let found = plan.placement.count;
+    Err(unsupported(target, "placement.count", found, expected))
+}
+
+/// Refuses a plan whose texts aren't encoded from `tokenizer.json`.
+fn hf_only(target: &'static str, plan: &Plan) -> Result<(), CodegenError> {
+    let found = match plan.tokenizer {
+        TokenizerMode::Hf => return Ok(()),
+        TokenizerMode::Mistral => "mistral",
+        TokenizerMode::Gguf => "gguf",
+    };
+    let expected = "hf: the tokenizer is converted with the model";
+    Err(unsupported(target, "tokenizer", found, expected))
+}
+
+/// The folder that a converted model is in, and the shell lines that put it there: none for a
+/// folder of this machine, which is taken for a converted one.
+fn convert<'p>(
+    plan: &'p Plan,
+    source: &'p str,
+    requirements: &str,
+    steps: &[String],
+) -> Result<(&'p str, Vec<String>), CodegenError> {
+    if plan.model.local_path.is_some() {
+        return Ok((source, Vec::new()));
+    }
+    let revision = match &plan.model.revision {
+        Some(revision) => format!(" --revision {}", shell(revision)?),
+        None => String::new(),
+    };
+    let mut lines = vec![
+        "# once: the model in the library's own form".to_owned(),
+        "python3 -m venv .convert".to_owned(),
+        format!(".convert/bin/pip install -r {requirements}"),
+        format!(
+            ".convert/bin/hf download {}{revision} --local-dir weights",
+            shell(source)?
+        ),
+    ];
+    lines.extend(steps.iter().map(|step| format!(".convert/bin/{step}")));
+    Ok(("model", lines))
 }

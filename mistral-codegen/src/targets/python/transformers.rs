@@ -84,6 +84,7 @@ pub(crate) fn generate(plan: &Plan, _: &Options) -> Result<FileSet, CodegenError
         requirements,
         sources: vec![CLI, FILES, STREAM, encoder, MAIN],
         settings,
+        environment: None,
         before: Vec::new(),
         notes: vec![
             text_note(plan.tokenizer),
