@@ -9,7 +9,8 @@ use crate::quote;
 /// Renders `source` with `context`.
 ///
 /// Undefined values are errors. A text reaches the output only through one of the quoting
-/// filters (`sh`, `yaml`, `compose`, `dockerfile`, `toml`, `rust`, `python`, `json`, `md`), of which there are
+/// filters (`sh`, `yaml`, `compose`, `dockerfile`, `toml`, `rust`, `python`, `ts`, `json`, `md`), of which
+/// there are
 /// no others: anything else is an error, so that a template without a filter is found by its first
 /// test and not by its first attacker. Numbers need none.
 ///
@@ -48,6 +49,7 @@ pub(crate) fn render(
     env.add_filter("toml", |text: &str| safe(Ok(quote::toml_str(text))));
     env.add_filter("rust", |text: &str| safe(Ok(quote::rust_str(text))));
     env.add_filter("python", |text: &str| safe(Ok(quote::python_str(text))));
+    env.add_filter("ts", |text: &str| safe(Ok(quote::typescript_str(text))));
     env.add_filter("json", |text: &str| safe(Ok(quote::json(text))));
     env.add_filter("md", |text: &str| safe(quote::markdown_code(text)));
     env.add_template(name, source).map_err(told)?;

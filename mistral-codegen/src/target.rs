@@ -118,6 +118,12 @@ targets! {
 
     /// A client in Rust: a library and a program.
     ApiRust: "api-rust", "a cargo project: a client of Mistral's API or of the plan's server", targets::api::rust::generate;
+    /// A client in Python, on httpx.
+    ApiPython: "api-python", "a Python client of Mistral's API or of the plan's server, on httpx", targets::api::python::generate;
+    /// A client in TypeScript, on fetch alone.
+    ApiTypescript: "api-typescript", "a TypeScript client of Mistral's API or of the plan's server, on fetch", targets::api::typescript::generate;
+    /// A client in bash, on curl and jq.
+    ApiCurl: "api-curl", "a bash client of Mistral's API or of the plan's server, on curl and jq", targets::api::curl::generate;
 }
 
 impl Target {

@@ -8,7 +8,12 @@ use mistral_codegen::verify::{Checkers, Verdict, verify};
 use mistral_codegen::{FileSet, Options, Plan, Target, generate};
 use serde_json::{Value, json};
 
-const CLIENTS: &[Target] = &[Target::ApiRust];
+const CLIENTS: &[Target] = &[
+    Target::ApiRust,
+    Target::ApiPython,
+    Target::ApiTypescript,
+    Target::ApiCurl,
+];
 
 fn plan(changes: &[(&str, Value)]) -> Plan {
     let mut plan = json!({
@@ -76,6 +81,21 @@ fn passes(target: Target, plan: &Plan) {
 #[test]
 fn the_rust_client_keeps_its_word() {
     passes(Target::ApiRust, &plan(&[]));
+}
+
+#[test]
+fn the_python_client_keeps_its_word() {
+    passes(Target::ApiPython, &plan(&[]));
+}
+
+#[test]
+fn the_typescript_client_keeps_its_word() {
+    passes(Target::ApiTypescript, &plan(&[]));
+}
+
+#[test]
+fn the_bash_client_keeps_its_word() {
+    passes(Target::ApiCurl, &plan(&[]));
 }
 
 #[test]
@@ -148,6 +168,11 @@ fn plans_that_a_client_can_not_keep_are_refused_by_name() {
             "sampling.min_p",
         ),
         (
+            "/sampling",
+            json!({"temperature": 0.1, "top_p": 1.0, "seed": u64::MAX}),
+            "sampling.seed",
+        ),
+        (
             "/limits/max_output_tokens",
             json!(0),
             "limits.max_output_tokens",
@@ -178,7 +203,7 @@ fn plans_that_a_client_can_not_keep_are_refused_by_name() {
             usd_limit: Some(usd),
             ..Options::default()
         };
-        let error = generate(Target::ApiRust, &plan(&[]), &options).expect_err("no limit");
+        let error = generate(Target::ApiCurl, &plan(&[]), &options).expect_err("no limit");
         assert!(error.to_string().contains("usd_limit"), "{error}");
     }
 }

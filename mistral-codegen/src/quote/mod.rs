@@ -13,6 +13,7 @@ mod rust;
 mod shell;
 mod systemd;
 mod toml;
+mod typescript;
 mod yaml;
 
 pub use compose::compose;
@@ -25,6 +26,7 @@ pub use rust::rust_str;
 pub use shell::{shell, shell_words};
 pub use systemd::{systemd_argument, systemd_assignment};
 pub use toml::toml_str;
+pub use typescript::typescript_str;
 pub use yaml::yaml;
 
 use crate::CodegenError;

@@ -6,15 +6,14 @@ use mistral_core::files::FileSet;
 #[cfg(feature = "mock")]
 use mistral_core::plan::Plan;
 
-#[cfg(feature = "mock")]
-use super::FILE_TIME;
-#[cfg(feature = "mock")]
 use super::child::Job;
-use super::{Checkers, Verdict, rust_project};
+use super::{BUILD_TIME, Checkers, FILE_TIME, Verdict, rust_project};
 use crate::{CodegenError, Target};
 
 /// The check of a client by running it.
 const MOCK: &str = "mock";
+/// Time for fetching a compiler with its libraries.
+const FETCH_TIME: std::time::Duration = std::time::Duration::from_secs(300);
 
 /// How a client is started.
 #[cfg_attr(
@@ -37,6 +36,17 @@ pub(super) fn check(
 ) -> Result<(), CodegenError> {
     let program = match target {
         Target::ApiRust => rust(folder, checkers, verdict)?,
+        Target::ApiPython => python(folder, checkers, verdict)?,
+        Target::ApiTypescript => typescript(folder, checkers, verdict)?,
+        Target::ApiCurl if ["curl", "jq"].iter().any(|t| checkers.find(t).is_none()) => {
+            verdict.add("client.sh", None, "curl and jq");
+            return Ok(());
+        }
+        Target::ApiCurl => Some(Program {
+            main: "client.sh",
+            command: "bash".to_owned(),
+            arguments: vec!["client.sh".to_owned()],
+        }),
         _ => return Ok(()),
     };
     // A client that doesn't build has its verdict.
@@ -44,6 +54,19 @@ pub(super) fn check(
         Some(program) => runs(&program, files, folder, checkers, verdict),
         None => Ok(()),
     }
+}
+
+/// Whether a job found its program and nothing else; its check is added to the file's.
+fn passes(
+    job: &Job<'_>,
+    path: &str,
+    checkers: &Checkers,
+    verdict: &mut Verdict,
+) -> Result<bool, CodegenError> {
+    let check = job.run(checkers)?;
+    let good = check.as_ref().is_some_and(|c| c.ok);
+    verdict.add(path, check, job.tool);
+    Ok(good)
 }
 
 fn rust(
@@ -75,6 +98,115 @@ fn rust(
 fn text(path: PathBuf) -> String {
     // The folder's name is the caller's: one that isn't text names no program, and is reported.
     path.to_string_lossy().into_owned()
+}
+
+fn python(
+    folder: &Path,
+    checkers: &Checkers,
+    verdict: &mut Verdict,
+) -> Result<Option<Program>, CodegenError> {
+    for (tool, arguments) in [
+        (
+            "ruff check",
+            &[
+                "check",
+                "--no-cache",
+                "--isolated",
+                "--select",
+                "E,F,W,B,I,UP,ANN,S,ASYNC",
+                "--ignore",
+                "E501,S311",
+                ".",
+            ][..],
+        ),
+        (
+            "ruff format",
+            &[
+                "format",
+                "--no-cache",
+                "--isolated",
+                "--check",
+                "--line-length",
+                "100",
+                ".",
+            ],
+        ),
+        ("mypy", &["--strict", "--no-incremental", "."]),
+    ] {
+        let job = Job {
+            tool,
+            program: tool.split(' ').next().unwrap_or(tool),
+            arguments,
+            variables: &[],
+            folder,
+            time: FILE_TIME,
+        };
+        passes(&job, "client.py", checkers, verdict)?;
+    }
+    let needs = Job {
+        tool: "python with httpx",
+        program: "python3",
+        arguments: &["-c", "import httpx"],
+        variables: &[],
+        folder,
+        time: FILE_TIME,
+    };
+    // A library that isn't there is a missing checker, not a finding.
+    if needs.end(checkers)?.is_none_or(|e| e.status != Some(0)) {
+        verdict.add("main.py", None, needs.tool);
+        return Ok(None);
+    }
+    Ok(Some(Program {
+        main: "main.py",
+        command: "python3".to_owned(),
+        arguments: vec!["main.py".to_owned()],
+    }))
+}
+
+fn typescript(
+    folder: &Path,
+    checkers: &Checkers,
+    verdict: &mut Verdict,
+) -> Result<Option<Program>, CodegenError> {
+    let fetch = Job {
+        tool: "npm install",
+        program: "npm",
+        arguments: &[
+            "install",
+            "--ignore-scripts",
+            "--no-audit",
+            "--no-fund",
+            "--prefer-offline",
+        ],
+        variables: &[],
+        folder,
+        time: FETCH_TIME,
+    };
+    if !passes(&fetch, "package.json", checkers, verdict)? {
+        return Ok(None);
+    }
+    let compiler = text(folder.join("node_modules/.bin/tsc"));
+    let compile = Job {
+        tool: "tsc",
+        program: &compiler,
+        arguments: &["--project", "."],
+        variables: &[],
+        folder,
+        time: BUILD_TIME,
+    };
+    let good = passes(&compile, "tsconfig.json", checkers, verdict)?;
+    let version = Job {
+        arguments: &["--version"],
+        ..compile
+    };
+    if let Some(version) = version.end(checkers)? {
+        verdict.versions.insert("tsc", version.printed());
+    }
+    Ok(good.then(|| Program {
+        main: "src/main.ts",
+        command: "node".to_owned(),
+        arguments: vec!["dist/main.js".to_owned()],
+    }))
 }
 
 /// The plan that the files were made from.

@@ -3,7 +3,10 @@
 //! Each client's sources lie in `clients/` and are the same for every plan; what a plan decides is
 //! in one file of constants and the README.
 
+pub(crate) mod curl;
+pub(crate) mod python;
 pub(crate) mod rust;
+pub(crate) mod typescript;
 
 use minijinja::{Value, context};
 use mistral_core::catalog::{ApiPrice, Catalog};
@@ -17,6 +20,8 @@ use crate::{CodegenError, Options};
 const HOSTED_URL: &str = "https://api.mistral.ai/v1";
 /// Most tokens of an answer when the plan doesn't say: a bound that costs can be computed with.
 const MAX_TOKENS: u32 = 1024;
+/// Largest whole number that readers of JSON keep who hold numbers as doubles (RFC 8259, section 6).
+const LARGEST_SEED: u64 = (1 << 53) - 1;
 /// Dollars that a run may spend when nobody says.
 const USD_LIMIT: f64 = 1.0;
 
@@ -48,6 +53,10 @@ fn facts(target: &'static str, plan: &Plan, options: &Options) -> Result<Facts, 
     let serving = engine::serving(target, plan)?;
     let hosted = plan.runtime == Runtime::MistralApi;
     sampling(target, plan, hosted)?;
+    if plan.sampling.seed.is_some_and(|seed| seed > LARGEST_SEED) {
+        let expected = format!("at most {LARGEST_SEED}, which every JSON reader keeps");
+        return Err(unsupported(target, "sampling.seed", "larger", &expected));
+    }
     let max_tokens = plan.limits.max_output_tokens.unwrap_or(MAX_TOKENS);
     if max_tokens == 0 {
         let field = "limits.max_output_tokens";
