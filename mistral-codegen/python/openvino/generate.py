@@ -60,11 +60,14 @@ class Model:
             except BaseException as error:  # noqa: BLE001
                 pieces.put(error)
 
-        Thread(target=run, daemon=True).start()
+        worker = Thread(target=run, daemon=True)
+        worker.start()
         while (piece := pieces.get()) is not None:
             if isinstance(piece, BaseException):
                 raise UsageError(f"generating failed: {piece}") from piece
             yield Piece(piece)
+        # The library's own threads must have ended before the interpreter does.
+        worker.join()
 
 
 def _generation(sampling: Sampling, longest: int) -> genai.GenerationConfig:

@@ -83,13 +83,16 @@ class Model:
             except BaseException as error:  # noqa: BLE001
                 tokens.queue.put(error)
 
-        Thread(target=run, daemon=True).start()
+        worker = Thread(target=run, daemon=True)
+        worker.start()
         shown = Incremental(self._text.decode)
         while (token := tokens.queue.get()) is not None:
             if isinstance(token, BaseException):
                 raise UsageError(f"generating failed: {token}") from token
             if token not in self._text.stop:
                 yield Piece(shown.push(token), (token,))
+        # The library's own threads must have ended before the interpreter does.
+        worker.join()
         yield Piece(shown.end())
 
 
