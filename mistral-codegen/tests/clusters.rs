@@ -1,7 +1,8 @@
 //! Targets on machines and clusters: their files pass their checkers, which find planted mistakes.
 
 use mistral_codegen::verify::{Checkers, Verdict, verify};
-use mistral_codegen::{FileSet, Target, generate};
+use mistral_codegen::{Cluster, FileSet, Options, Target, generate};
+use serde_json::{Value, json};
 
 #[path = "support/plans.rs"]
 mod plans;
@@ -82,4 +83,461 @@ fn samples_pass(targets: &[Target]) {
         assert!(made > 0, "{} makes nothing of any sample", target.name());
     }
     assert!(found.is_empty(), "{}", found.join("\n"));
+}
+
+/// A mistake: target, sample, file, what is replaced by what, and the checker that must find it.
+type Mistake = (
+    Target,
+    &'static str,
+    &'static str,
+    &'static str,
+    &'static str,
+    &'static str,
+);
+
+const MISTAKES: &[Mistake] = &[
+    (
+        Target::Docker,
+        "vllm",
+        "Dockerfile",
+        "openai:v0.33.0",
+        "openai:latest",
+        "hadolint",
+    ),
+    (
+        Target::Docker,
+        "vllm",
+        "run.sh",
+        "\"$@\"",
+        "$@",
+        "shellcheck",
+    ),
+    (
+        Target::Compose,
+        "vllm",
+        "compose.yaml",
+        "read_only: true",
+        "read_onli: true",
+        "check-jsonschema",
+    ),
+    (
+        Target::Systemd,
+        "vllm",
+        "mistral-serving.service",
+        "Restart=on-failure",
+        "Restart=sometimes",
+        "systemd-analyze",
+    ),
+    (
+        Target::Systemd,
+        "vllm",
+        "mistral-serving.service",
+        "UMask=",
+        "UMusk=",
+        "systemd-analyze",
+    ),
+    (
+        Target::Skypilot,
+        "vllm",
+        "task.yaml",
+        "replicas: 1",
+        "replicas: '1'",
+        "SkyPilot",
+    ),
+    (
+        Target::Skypilot,
+        "vllm",
+        "task.yaml",
+        "disk_size:",
+        "disksize:",
+        "SkyPilot",
+    ),
+    (
+        Target::Terraform,
+        "vllm",
+        "main.tf.json",
+        "instance_type",
+        "instance_kind",
+        "hashicorp/aws",
+    ),
+    (
+        Target::Terraform,
+        "vllm",
+        "main.tf.json",
+        "${aws_iam_role.server.id}",
+        "${aws_iam_role.serve.id}",
+        "terraform validate",
+    ),
+    (
+        Target::Kubernetes,
+        "vllm",
+        "canary/deployment.yaml",
+        "replicas: 1",
+        "replicas: \"1\"",
+        "kubernetes-validate",
+    ),
+    (
+        Target::Kubernetes,
+        "vllm",
+        "deployment.yaml",
+        "enableServiceLinks:",
+        "enableServiceLink:",
+        "kubernetes-validate",
+    ),
+    (
+        Target::Kubernetes,
+        "vllm",
+        "deployment.yaml",
+        "apps/v1",
+        "apps/v1beta1",
+        "schema",
+    ),
+    (
+        Target::Kubernetes,
+        "vllm",
+        "deployment.yaml",
+        "port: http",
+        "port: web",
+        "references",
+    ),
+    (
+        Target::Kubernetes,
+        "vllm",
+        "deployment.yaml",
+        "path: \"/health\"",
+        "path: \"/healthz\"",
+        "references",
+    ),
+    (
+        Target::Kubernetes,
+        "vllm",
+        "deployment.yaml",
+        "periodSeconds: 10",
+        "periodSeconds: 1",
+        "references",
+    ),
+    (
+        Target::Kubernetes,
+        "vllm",
+        "deployment.yaml",
+        "nvidia.com/gpu: 1",
+        "nvidia.com/gpu: 2",
+        "references",
+    ),
+    (
+        Target::Kubernetes,
+        "vllm",
+        "deployment.yaml",
+        "--max-num-seqs",
+        "--max-number-seqs",
+        "references",
+    ),
+    (
+        Target::Kubernetes,
+        "vllm",
+        "deployment.yaml",
+        "claimName: mistral-",
+        "claimName: mistrall-",
+        "references",
+    ),
+    (
+        Target::Kubernetes,
+        "vllm",
+        "deployment.yaml",
+        "component: stable",
+        "component: stale",
+        "references",
+    ),
+    (
+        Target::Kubernetes,
+        "vllm",
+        "service.yaml",
+        "targetPort: http",
+        "targetPort: 80",
+        "references",
+    ),
+    (
+        Target::Kubernetes,
+        "vllm",
+        "service.yaml",
+        "namespace: mistral-serving",
+        "namespace: None",
+        "references",
+    ),
+    (
+        Target::Kubernetes,
+        "vllm",
+        "autoscaler.yaml",
+        "name: vllm_num_requests_waiting",
+        "name: vllm_queue",
+        "references",
+    ),
+    (
+        Target::Kubernetes,
+        "vllm",
+        "canary/route.yaml",
+        "weight: 10",
+        "weight: ten",
+        "HTTPRoute",
+    ),
+    (
+        Target::Kubernetes,
+        "vllm",
+        "canary/route.yaml",
+        "weight: 10",
+        "weight: 20",
+        "references",
+    ),
+    (
+        Target::Kubernetes,
+        "vllm",
+        "kustomization.yaml",
+        "- service.yaml",
+        "- servic.yaml",
+        "kubectl kustomize",
+    ),
+    (
+        Target::Kserve,
+        "vllm",
+        "inference-service.yaml",
+        "minReplicas: 1",
+        "minReplicas: one",
+        "InferenceService",
+    ),
+    (
+        Target::Kserve,
+        "vllm",
+        "inference-service.yaml",
+        "predictor:",
+        "predicter:",
+        "InferenceService",
+    ),
+    (
+        Target::LlmD,
+        "vllm",
+        "pool.yaml",
+        "number: 9002",
+        "number: 9004",
+        "references",
+    ),
+    (
+        Target::LlmD,
+        "vllm",
+        "pool.yaml",
+        "targetPorts:",
+        "targetPort:",
+        "InferencePool",
+    ),
+    (
+        Target::LeaderWorkerSet,
+        "vllm on two nodes",
+        "leader-worker-set.yaml",
+        "size: 2",
+        "size: '2'",
+        "LeaderWorkerSet",
+    ),
+    (
+        Target::LeaderWorkerSet,
+        "vllm on two nodes",
+        "leader-worker-set.yaml",
+        "nvidia.com/gpu: 8",
+        "nvidia.com/gpu: 4",
+        "references",
+    ),
+    (
+        Target::RayServe,
+        "vllm",
+        "ray-service.yaml",
+        "numOfHosts: 1",
+        "numOfHosts: one",
+        "RayService",
+    ),
+];
+
+/// Each checker finds a mistake of its own kind.
+#[test]
+fn mistakes_are_found() {
+    let samples = plans::samples();
+    let mut failures = Vec::new();
+    for (target, sample, path, from, to, tool) in MISTAKES {
+        let (_, plan, options) = samples.iter().find(|s| s.0 == *sample).expect("a sample");
+        let good = generate(*target, plan, options).expect(sample);
+        let mut files = FileSet::new();
+        for file in good.iter() {
+            let mut file = file.clone();
+            if file.path.as_str() == *path {
+                let changed = file.contents.replace(from, to);
+                assert_ne!(changed, file.contents, "{path} has {from:?}");
+                file.contents = changed;
+            }
+            files.insert(file).expect("the same paths");
+        }
+        let verdict = checked(*target, &files);
+        let is = |name: &str| name.contains(tool);
+        let found = verdict
+            .files
+            .values()
+            .flatten()
+            .any(|c| !c.ok && is(c.tool));
+        if !found && !verdict.missing.keys().any(|name| is(name)) {
+            failures.push(format!(
+                "{tool} accepts {to:?} in {path} of {}",
+                target.name()
+            ));
+        }
+    }
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+#[test]
+fn the_same_plan_makes_the_same_files() {
+    for target in MACHINES.iter().chain(CLUSTERS) {
+        for (name, plan, options) in plans::samples() {
+            let Ok(files) = generate(*target, &plan, &options) else {
+                continue;
+            };
+            let text = &files.get("plan.json").expect("plan.json").contents;
+            let again = serde_json::from_str(text).expect("a plan");
+            let again = generate(*target, &again, &options).expect(name);
+            assert_eq!(files, again, "{}, {name}", target.name());
+        }
+    }
+}
+
+/// A target, changes of the plan, and a part of the refusal.
+type Refusal<'a> = (Target, &'a [(&'a str, Value)], &'a str);
+
+#[test]
+fn refusals_name_the_field() {
+    let api = json!({"device": "api", "count": 0, "tensor_parallel": 0});
+    let rows: &[Refusal<'_>] = &[
+        (
+            Target::Kubernetes,
+            &[("/serve", json!({"bind": "127.0.0.1", "port": 8000}))],
+            "serve.api_key_env",
+        ),
+        (
+            Target::Kubernetes,
+            &[("/placement/device", json!("MI300X"))],
+            "placement.device",
+        ),
+        (
+            Target::Kubernetes,
+            &[("/runtime", json!("mistral-infer"))],
+            "image is none",
+        ),
+        (
+            Target::Kubernetes,
+            &[("/runtime", json!("mistral-api")), ("/placement", api)],
+            "runtime",
+        ),
+        (
+            Target::Kubernetes,
+            &[("/model/local_path", json!("/data/.."))],
+            "model.local_path",
+        ),
+        (Target::LeaderWorkerSet, &[], "placement.pipeline_parallel"),
+        (
+            Target::LlmD,
+            &[
+                ("/runtime", json!("llama-server")),
+                ("/precision", json!("q4_k_m")),
+            ],
+            "runtime",
+        ),
+        (
+            Target::RayServe,
+            &[
+                ("/runtime", json!("llama-server")),
+                ("/precision", json!("q4_k_m")),
+            ],
+            "runtime",
+        ),
+        (
+            Target::Terraform,
+            &[("/placement/device", json!("RTX 4090"))],
+            "placement.device",
+        ),
+        (
+            Target::Terraform,
+            &[("/model/local_path", json!("/data/m"))],
+            "model.local_path",
+        ),
+        (
+            Target::Skypilot,
+            &[("/placement/device", json!("RTX 4090"))],
+            "placement.device",
+        ),
+        (
+            Target::Systemd,
+            &[("/model/local_path", json!("m"))],
+            "model.local_path",
+        ),
+        (Target::Edge, &[], "placement.device"),
+        (
+            Target::Edge,
+            &[("/placement/device", json!("Jetson AGX Orin 64GB"))],
+            "image is none",
+        ),
+        (
+            Target::Edge,
+            &[
+                ("/placement/device", json!("Raspberry Pi 5 8GB")),
+                ("/runtime", json!("llama-server")),
+                ("/precision", json!("q4_k_m")),
+            ],
+            "memory.total_bytes",
+        ),
+    ];
+    for (target, changes, part) in rows {
+        let error = generate(*target, &plans::plan(changes), &Options::default()).expect_err(part);
+        let text = error.to_string();
+        assert!(text.contains(part), "{} {changes:?}: {text}", target.name());
+    }
+    let bad = |cluster: Cluster| Options {
+        cluster,
+        ..Options::default()
+    };
+    let rows = [
+        (
+            Cluster {
+                namespace: Some("None.x".to_owned()),
+                ..Cluster::default()
+            },
+            "cluster.namespace",
+        ),
+        (
+            Cluster {
+                replicas: Some(0),
+                ..Cluster::default()
+            },
+            "cluster.replicas",
+        ),
+        (
+            Cluster {
+                replicas: Some(4),
+                max_replicas: Some(2),
+                ..Cluster::default()
+            },
+            "cluster.max_replicas",
+        ),
+        (
+            Cluster {
+                canary_percent: Some(100),
+                ..Cluster::default()
+            },
+            "cluster.canary_percent",
+        ),
+        (
+            Cluster {
+                canary_image: Some("a b".to_owned()),
+                ..Cluster::default()
+            },
+            "cluster.canary_image",
+        ),
+    ];
+    for (cluster, part) in rows {
+        let error = generate(Target::Kubernetes, &plans::plan(&[]), &bad(cluster)).expect_err(part);
+        assert!(error.to_string().contains(part), "{error}");
+    }
 }
