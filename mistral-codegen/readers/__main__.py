@@ -46,6 +46,8 @@ def main():
 def rendered(engine, version, source, date, table):
     """One flag a line, so that versions can be compared line by line."""
     head = {"engine": engine, "version": version, "source": source, "date": date}
+    if table.inverses:
+        head["inverses"] = True
     out = [f" {json.dumps(key)}: {json.dumps(value)}" for key, value in head.items()]
     for key in ("flags", "also", "deprecated", "removed"):
         rows = sorted(getattr(table, key).items())

@@ -75,6 +75,8 @@ class Table:
 
     def __init__(self):
         self.flags, self.also, self.deprecated, self.removed = {}, {}, {}, {}
+        # Whether `--disable-x` turns `--enable-x` off, and the other way round.
+        self.inverses = False
 
     def add(self, main, others, takes, deprecated=False, instead=""):
         self.flags[main] = takes

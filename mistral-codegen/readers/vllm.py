@@ -183,6 +183,9 @@ def read(tree):
     for function in ast.walk(engine):
         if isinstance(function, ast.FunctionDef) and function.name == "add_cli_args":
             engine_flags(tree, types, table, function)
+    for module in ("vllm.utils.argparse_utils", "vllm.utils"):
+        for kind, what in tree.bindings(module).get("EnableDisableAction", []):
+            table.inverses |= isinstance(what, ast.ClassDef)
     name = frontend_module(tree)
     frontend(tree, types, table, name, tree.module(name))
     for flag, package, attribute in (

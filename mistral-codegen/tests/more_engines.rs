@@ -341,3 +341,105 @@ fn the_same_plan_makes_the_same_files() {
         );
     }
 }
+
+/// Texts that have broken other generators, in every field of a plan that holds one.
+const HOSTILE: &[&str] = &[
+    "it's \"quoted\" \\ twice",
+    "$(touch hacked) `touch hacked` ${HOME} $$",
+    "a: b # c - [d] {e} &f *g !h |i >j %k",
+    "x' ; touch hacked ; echo 'y",
+    "{{ 7 * 7 }} {% raw %}",
+    "no",
+    "1e3",
+    "é 中 \u{1f980} \u{202e}txet",
+    "a\nFROM b",
+    "\"\"\"",
+    "--port",
+    "",
+    " ",
+    "\u{feff}\u{7f}",
+];
+
+#[test]
+fn hostile_texts_survive_or_are_refused_by_name() {
+    let fields = [
+        "/model/id",
+        "/model/hf_repo",
+        "/model/local_path",
+        "/model/revision",
+        "/model/file",
+        "/placement/device",
+        "/serve/served_name",
+        "/serve/bind",
+        "/serve/api_key_env",
+    ];
+    let serve = json!({"bind": "127.0.0.1", "port": 8000, "api_key_env": "KEY"});
+    let mut survived = 0;
+    for target in [
+        Target::Vllm,
+        Target::Sglang,
+        Target::TensorrtLlm,
+        Target::Ollama,
+        Target::VllmTpu,
+    ] {
+        for field in fields {
+            for text in HOSTILE {
+                let changes = [("/serve", serve.clone()), (field, json!(text))];
+                let files = match made(target, &changes) {
+                    Ok(files) => files,
+                    Err(error) => {
+                        let part = field.rsplit('/').next().expect("a name");
+                        let named = error.contains(part)
+                            || error.contains("served_name")
+                            || error.contains("hf_repo")
+                            || error.contains("--revision")
+                            || error.contains("placement")
+                            || error.contains("can't hold");
+                        assert!(named, "{target:?} {field} = {text:?}: {error}");
+                        continue;
+                    }
+                };
+                survived += 1;
+                holds(target, field, text, &files);
+            }
+        }
+    }
+    assert!(survived > 200, "{survived}");
+}
+
+/// Scripts and manifests say what the plan said, letter by letter.
+fn holds(target: Target, field: &str, text: &str, files: &FileSet) {
+    let about = format!("{target:?} {field} = {text:?}");
+    let script = &files.get("start.sh").expect("start.sh").contents;
+    let (_, command) = script.rsplit_once("\nexec ").expect("a command");
+    let words = mistral_codegen::quote::shell_words(command);
+    let words = words.unwrap_or_else(|| panic!("{about}: {command}"));
+    let name = |flag: &str| {
+        let at = words.iter().position(|word| word == flag)?;
+        words.get(at + 1).cloned()
+    };
+    if matches!(field, "/serve/served_name" | "/model/id") && target != Target::Ollama {
+        let found = name("--served-model-name").or(name("--served_model_name"));
+        assert_eq!(found.as_deref(), Some(text), "{about}");
+    }
+    if matches!(field, "/model/local_path" | "/model/hf_repo") && target != Target::Ollama {
+        let from = script.find("  model=").expect("a model") + 2;
+        let to = from + script[from..].find("\nfi").expect("an end");
+        let read = mistral_codegen::quote::shell_words(&script[from..to].replace("model=", ""));
+        assert_eq!(read, Some(vec![text.to_owned()]), "{about}");
+    }
+    if let Some(compose) = files.get("compose.yaml") {
+        let read: Value = serde_yaml_ng::from_str(&compose.contents)
+            .unwrap_or_else(|e| panic!("{about}: {e}\n{}", compose.contents));
+        let services = read["services"].as_object().expect("services");
+        assert!(services.len() <= 3, "{about}");
+        let source = services.values().next().expect("one")["volumes"][0]["source"].as_str();
+        if field == "/model/local_path" && target != Target::Ollama {
+            let source = source.expect("a mount").replace("$$", "$");
+            assert!(source.ends_with(text), "{about}: {source}");
+        }
+    }
+    let plan: Value = serde_json::from_str(&files.get("plan.json").expect("plan").contents)
+        .expect("plan.json is JSON");
+    assert_eq!(plan.pointer(field), Some(&json!(text)), "{about}");
+}

@@ -2,16 +2,24 @@
 //!
 //! The tables are data files that a program reads out of the engines' packages (`readers/`), with
 //! their source. A command is built through a table, so that an unknown flag or a value of the
-//! wrong kind can't be generated.
+//! wrong kind can't be generated; [`lint()`] finds them in what others wrote, [`migrate()`]
+//! rewrites a command for another version.
 
 mod changes;
 mod command;
+mod find;
+mod lint;
+mod migrate;
 mod table;
 mod takes;
+mod words;
 
 use std::sync::LazyLock;
 
 pub use command::{Command, Explained, Why, Word, why};
+pub use find::command_words;
+pub use lint::{Finding, FindingKind, LintReport, lint, lint_command};
+pub use migrate::{Migrated, Migration, Unresolved, migrate};
 pub use table::FlagTable;
 
 use crate::CodegenError;

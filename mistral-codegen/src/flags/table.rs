@@ -31,6 +31,8 @@ pub struct FlagTable {
     pub(super) deprecated: BTreeMap<String, String>,
     /// Narrower kinds, for the commands that are generated here.
     refine: BTreeMap<String, Takes>,
+    /// `--disable-x` turns `--enable-x` off, and the other way round.
+    inverses: bool,
     pub(super) style: Style,
     pub(super) changes: Vec<Change>,
 }
@@ -55,6 +57,8 @@ struct Read {
     version: String,
     source: String,
     date: String,
+    #[serde(default)]
+    inverses: bool,
     flags: BTreeMap<String, Takes>,
     also: BTreeMap<String, String>,
     deprecated: BTreeMap<String, String>,
@@ -78,7 +82,7 @@ struct Kept {
 pub(super) struct Name {
     /// The flag.
     pub(super) flag: String,
-    /// Whether it was written as `--no-…`.
+    /// Whether it was written as its opposite, such as `--no-…`.
     pub(super) negated: bool,
     /// The part of a JSON value that is set, with its dot.
     pub(super) part: String,
@@ -114,6 +118,7 @@ impl FlagTable {
             source: read.source,
             date: read.date,
             api_key_env: kept.api_key_env,
+            inverses: read.inverses,
             flags: read.flags,
             also: read.also,
             deprecated: read.deprecated,
@@ -154,6 +159,20 @@ impl FlagTable {
             if let Some(flag) = self.exact(&base).filter(|f| self.flags[*f].is_toggle()) {
                 return Some(named(flag, true, false));
             }
+        }
+        let inverse = match (
+            head.strip_prefix("--disable-"),
+            head.strip_prefix("--enable-"),
+        ) {
+            _ if !self.inverses => None,
+            (Some(rest), _) => Some(format!("--enable-{rest}")),
+            (None, Some(rest)) => Some(format!("--disable-{rest}")),
+            (None, None) => None,
+        };
+        if let Some(base) = inverse
+            && let Some(flag) = self.exact(&base).filter(|f| self.flags[*f].is_toggle())
+        {
+            return Some(named(flag, true, false));
         }
         if self.style.abbreviations && head.len() > 3 && head.starts_with("--") {
             let names = self.flags.keys().chain(self.also.keys());

@@ -4,6 +4,8 @@
 //! |---|---|
 //! | `*.sh` | `bash -n`, `shellcheck` |
 //! | `start.sh` of an engine | its flags and values, against the engine's table (built in) |
+//! | `Modelfile` | a parser after the grammar of Ollama's own (built in) |
+//! | `options.yaml` of TensorRT-LLM | names and kinds of its options (built in) |
 //! | `Dockerfile` | `hadolint` |
 //! | other `*.yaml` of a cluster's target | `kubernetes-validate`, or `check-jsonschema` with the schema of a custom resource's definition; `kubectl kustomize`; what objects say of each other (built in) |
 //! | `compose.yaml` | `check-jsonschema` with the Compose specification that it brings along |
@@ -22,6 +24,7 @@
 
 mod api;
 mod child;
+mod engine_files;
 mod fields;
 #[cfg(feature = "mock")]
 pub mod mock;

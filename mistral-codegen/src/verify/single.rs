@@ -6,7 +6,7 @@ use mistral_core::files::GeneratedFile;
 
 use super::child::Job;
 use super::fields;
-use super::{Check, Checkers, FILE_TIME, Verdict};
+use super::{Check, Checkers, FILE_TIME, Verdict, engine_files};
 use crate::flags::{FlagTable, LLAMA_SERVER, SGLANG, TENSORRT_LLM, VLLM, VLLM_TPU};
 use crate::quote::shell_words;
 use crate::{CodegenError, Target};
@@ -65,6 +65,23 @@ pub(super) fn check(
             verdict.add(path, Some(built_in("json", detail)), "json");
         }
         _ => {}
+    }
+    if name == "Modelfile" {
+        let detail = engine_files::modelfile(&file.contents)
+            .err()
+            .unwrap_or_default();
+        let tool = "modelfile grammar";
+        verdict.add(path, Some(built_in(tool, detail)), tool);
+    }
+    if target == Target::TensorrtLlm && name == "options.yaml" {
+        let detail = engine_files::options(&file.contents)
+            .err()
+            .unwrap_or_default();
+        verdict.add(
+            path,
+            Some(built_in("trtllm options", detail)),
+            "trtllm options",
+        );
     }
     let table: &FlagTable = match target {
         Target::Vllm => &VLLM,
