@@ -9,7 +9,7 @@ use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use mistral_codegen::verify::{Checkers, Verdict, verify};
+use mistral_codegen::verify::{Checkers, Verdict, Witness, verify};
 use mistral_codegen::{Dependency, FileSet, Options, Plan, Target, diff, generate, report};
 use mistral_examples::{Outcome, UsageError, print_line, run};
 use serde::Serialize;
@@ -109,6 +109,17 @@ fn write_page(place: &Path, page: String) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
+/// The model in `assets/` with what `mistral-infer` says on it, which a test of this package holds
+/// it to.
+fn witness(workspace: &Path) -> Result<Witness, Box<dyn Error>> {
+    let known = workspace.join("mistral-codegen/tests/data/tiny-mixtral-greedy.json");
+    Ok(Witness {
+        folder: workspace.join("assets/tiny-mixtral"),
+        gguf: None,
+        greedy: serde_json::from_str(&std::fs::read_to_string(known)?)?,
+    })
+}
+
 /// Runs the checkers and tells people what they found.
 fn check(target: Target, files: &FileSet, workspace: &Path) -> Result<Verdict, Box<dyn Error>> {
     let scratch = std::env::temp_dir().join(format!("codegen-{}", std::process::id()));
@@ -117,6 +128,7 @@ fn check(target: Target, files: &FileSet, workspace: &Path) -> Result<Verdict, B
     let built = std::env::var_os("CARGO_TARGET_DIR").map(PathBuf::from);
     checkers.cargo_target = Some(built.unwrap_or_else(|| workspace.join("target")));
     checkers.cargo_lock = Some(workspace.join("Cargo.lock"));
+    checkers.witness = Some(witness(workspace)?);
     let verdict = verify(target, files, &checkers);
     if scratch.exists() {
         std::fs::remove_dir_all(&scratch)?;
