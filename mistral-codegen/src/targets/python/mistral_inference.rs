@@ -23,7 +23,7 @@ const OWN_FILES: &[&str] = &[
     "params.json",
     "consolidated.safetensors",
     "tekken.json",
-    "tokenizer.model*",
+    "tokenizer.m*",
 ];
 
 /// The program for `plan`.
