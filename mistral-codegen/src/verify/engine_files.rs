@@ -209,7 +209,7 @@ mod tests {
         let expected = [
             ("model", "hf.co/a/b:Q4_K_M"),
             ("num_ctx", "4096"),
-            ("system", "a\"b\" c"),
+            ("system", "a\n\"b\" c"),
             ("message", "user: hello there"),
             ("stop", "[/INST]"),
         ];
