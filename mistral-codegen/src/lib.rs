@@ -45,3 +45,4 @@ pub use mistral_core::files::{FileSet, GeneratedFile};
 pub use mistral_core::plan::Plan;
 pub use target::{Dependency, Options, Target, explain, generate};
 pub use targets::cluster::Cluster;
+pub use targets::cuda;

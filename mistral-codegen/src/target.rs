@@ -72,6 +72,11 @@ targets! {
     /// llama.cpp's server: start script, Dockerfile, Compose file.
     LlamaServer: "llama-server", "start script, Dockerfile and Compose file of llama.cpp's server", targets::llama_server::generate;
 
+    // Kernels.
+
+    /// CUDA C++ decode kernels for the model's shapes.
+    Cuda: "cuda", "CUDA C++ decode kernels for the model's shapes, with their test", targets::cuda::generate;
+
     // Python programs.
 
     /// A program on transformers.

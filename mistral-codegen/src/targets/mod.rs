@@ -3,6 +3,7 @@
 pub(crate) mod api;
 mod checkpoint;
 pub(crate) mod cluster;
+pub mod cuda;
 mod engine;
 pub(crate) mod launch;
 pub(crate) mod llama_server;

@@ -15,6 +15,7 @@
 //! | `*.rs` | `rustfmt --check` |
 //! | `*.py` | a Python interpreter, `ruff check`, `ruff format`, `mypy` with the libraries that are installed |
 //! | a Python program's modules | with [`Checkers::witness`] and its libraries: its tokens on a small model |
+//! | `*.cu`, `*.cuh` | rules of the text (built in), `nvcc` for three architectures, the test emulated with `g++` |
 //! | `Cargo.toml` | `cargo build --release --all-targets`, which downloads crates only when some are missing |
 //!
 //! The files are checked in a copy of their own, by child processes with a time limit, a cleared
@@ -25,6 +26,7 @@
 mod api;
 mod child;
 mod engine_files;
+mod cuda;
 mod fields;
 #[cfg(feature = "mock")]
 pub mod mock;
@@ -48,6 +50,8 @@ use serde::Serialize;
 
 use crate::{CodegenError, Target};
 pub use python_run::{Greedy, Witness};
+
+pub use cuda::{KernelUse, MOST_SPILLED};
 
 /// Time for a checker of one file.
 const FILE_TIME: Duration = Duration::from_secs(60);
@@ -75,6 +79,9 @@ pub struct Verdict {
     /// The version of each checker that ran, as it tells it itself; a check that is built in has
     /// this crate's.
     pub versions: BTreeMap<&'static str, String>,
+    /// What each CUDA kernel takes on each architecture that it was compiled for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub kernels: Vec<KernelUse>,
 }
 
 impl Verdict {
@@ -217,6 +224,9 @@ pub fn verify(
         python_run::check(target, files, witness, checkers, &mut verdict)?;
     }
     // What is known already came with the files.
+    if target == Target::Cuda {
+        cuda::check(files, &copy.0, checkers, &mut verdict)?;
+    }
     let mut versions = versions::of(&verdict, checkers)?;
     versions.append(&mut verdict.versions);
     verdict.versions = versions;
