@@ -25,8 +25,8 @@
 
 mod api;
 mod child;
-mod engine_files;
 mod cuda;
+mod engine_files;
 mod fields;
 #[cfg(feature = "mock")]
 pub mod mock;
