@@ -129,6 +129,11 @@ targets! {
     ApiTypescript: "api-typescript", "a TypeScript client of Mistral's API or of the plan's server, on fetch", targets::api::typescript::generate;
     /// A client in bash, on curl and jq.
     ApiCurl: "api-curl", "a bash client of Mistral's API or of the plan's server, on curl and jq", targets::api::curl::generate;
+
+    // Tests of what is running.
+
+    /// A load test with k6.
+    K6: "k6", "a load test with k6 at the plan's rate, against its predicted latencies", targets::load_test::k6;
 }
 
 impl Target {

@@ -7,6 +7,7 @@ pub mod cuda;
 mod engine;
 pub(crate) mod launch;
 pub(crate) mod llama_server;
+pub(crate) mod load_test;
 pub(crate) mod machine;
 pub(crate) mod ollama;
 pub(crate) mod python;

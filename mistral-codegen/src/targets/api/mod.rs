@@ -206,6 +206,7 @@ fn single(number: f32) -> String {
 /// What the README and the constants of every client read.
 fn page(plan: &Plan, facts: &Facts) -> Result<Value, CodegenError> {
     let made = |text: String| Value::from_safe_string(text);
+    let seed = plan.sampling.seed;
     let reasons: Result<Vec<Value>, CodegenError> =
         plan.reasons.iter().map(engine::reason).collect();
     Ok(context! {
@@ -217,7 +218,7 @@ fn page(plan: &Plan, facts: &Facts) -> Result<Value, CodegenError> {
         max_tokens => facts.max_tokens,
         temperature => made(single(plan.sampling.temperature)),
         top_p => made(single(plan.sampling.top_p)),
-        seed => plan.sampling.seed,
+        seed => made(seed.map_or("null".to_owned(), |seed| seed.to_string())),
         usd_per_mtok_in => made(decimal(facts.price.input)),
         usd_per_mtok_out => made(decimal(facts.price.output)),
         price_source => facts.price.source,
