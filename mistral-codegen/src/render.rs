@@ -8,11 +8,10 @@ use crate::quote;
 
 /// Renders `source` with `context`.
 ///
-/// Undefined values are errors. A text reaches the output only through one of the quoting
-/// filters (`sh`, `yaml`, `compose`, `dockerfile`, `toml`, `rust`, `python`, `ts`, `json`, `md`), of which
-/// there are
-/// no others: anything else is an error, so that a template without a filter is found by its first
-/// test and not by its first attacker. Numbers need none.
+/// Undefined values are errors. A text reaches the output only through one of the quoting filters
+/// (`sh`, `yaml`, `compose`, `dockerfile`, `toml`, `rust`, `python`, `ts`, `json`, `md`), of which
+/// there are no others: anything else is an error, so that a template without a filter is found by
+/// its first test and not by its first attacker. Numbers need none.
 ///
 /// # Errors
 /// [`CodegenError::Unquotable`] or [`CodegenError::EmptyText`] for a text that a format can't hold,
