@@ -56,6 +56,8 @@ targets! {
 
     /// A cargo project: an OpenAI-compatible server on `mistral-infer`.
     Rust: "rust", "a cargo project: an OpenAI-compatible server on mistral-infer", targets::rust::generate;
+    /// A cargo project of one file: loads the model, generates, streams.
+    RustEmbed: "rust-embed", "a cargo project of one file that has the model in its own process", targets::rust_embed::generate;
 
     // Engines.
 

@@ -198,7 +198,9 @@ fn python() -> Option<String> {
 
 #[test]
 fn the_project_passes_its_own_tests() {
-    succeeds(cargo(built().0.path(), &["test"]));
+    let mut tests = cargo(built().0.path(), &["test"]);
+    tests.env("LOAD_MODEL", workspace().join("assets/tiny-mixtral"));
+    succeeds(tests);
 }
 
 #[test]
@@ -374,6 +376,154 @@ fn the_model_of_this_repository_is_served() {
     {
         assert!(server.child.wait().expect("waits").success());
     }
+}
+
+/// Answers are asked for under schemas, and each is looked at.
+#[test]
+fn answers_keep_to_their_schema() {
+    let model = workspace().join("assets/tiny-mixtral");
+    if !model.join("model.safetensors").is_file() {
+        println!("skipped: no model in assets/tiny-mixtral");
+        return;
+    }
+    let server = Server::start(&model);
+    let name = json!({"type": "string", "maxLength": 12});
+    let rows: [(Value, fn(&Value) -> bool); 5] = [
+        (
+            json!({"type": "object", "properties": {"king": {"enum": ["HENRY", "RICHARD"]}},
+                "required": ["king"], "additionalProperties": false}),
+            |v| v["king"] == "HENRY" || v["king"] == "RICHARD",
+        ),
+        (
+            json!({"type": "object", "properties": {"age": {"type": "integer", "minimum": 3,
+                "maximum": 99}}, "required": ["age"], "additionalProperties": false}),
+            |v| v["age"].as_i64().is_some_and(|age| (3..=99).contains(&age)),
+        ),
+        (
+            json!({"type": "object", "properties": {"names": {"type": "array", "items": name,
+                "minItems": 2, "maxItems": 3}}, "required": ["names"],
+                "additionalProperties": false}),
+            |v| {
+                let names = v["names"].as_array().map_or(&[][..], Vec::as_slice);
+                let short = |name: &Value| name.as_str().is_some_and(|n| n.chars().count() <= 12);
+                (2..=3).contains(&names.len()) && names.iter().all(short)
+            },
+        ),
+        (
+            json!({"type": "object", "properties": {"who": {"$ref": "#/$defs/who"}},
+                "required": ["who"], "additionalProperties": false,
+                "$defs": {"who": {"anyOf": [{"type": "boolean"}, {"const": "nobody"}]}}}),
+            |v| v["who"].is_boolean() || v["who"] == "nobody",
+        ),
+        (
+            json!({"type": "object", "properties": {"day": {"type": "string", "format": "date"}},
+                "required": ["day"], "additionalProperties": false}),
+            |v| v["day"].as_str().is_some_and(|day| day.len() == 10),
+        ),
+    ];
+    let mut failures = Vec::new();
+    for (schema, holds) in &rows {
+        for (temperature, seed) in [(0.0, 0), (1.0, 1), (1.5, 2), (2.0, 3)] {
+            let body = json!({
+                "prompt": "KING HENRY:\n", "temperature": temperature, "seed": seed,
+                "max_tokens": 200,
+                "response_format": {
+                    "type": "json_schema", "json_schema": {"name": "a", "schema": schema},
+                },
+            });
+            let (status, text) = server.post(KEY, &body.to_string());
+            let body = text.split_once("\r\n\r\n").map_or("", |(_, body)| body);
+            let answer: Value = serde_json::from_str(body).unwrap_or_default();
+            let text = answer["choices"][0]["text"].as_str().unwrap_or_default();
+            let kept = serde_json::from_str(text).is_ok_and(|value| holds(&value));
+            if status != 200 || !kept || answer["choices"][0]["finish_reason"] != "stop" {
+                failures.push(format!("{schema} at {temperature}: {status} {answer}"));
+            }
+        }
+    }
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+
+    for schema in [
+        json!({"type": "array", "uniqueItems": true}),
+        json!({"not": {"type": "string"}}),
+        json!({"type": "string", "pattern": "("}),
+        json!({"$ref": "https://example.com/schema.json"}),
+        json!({"type": "object", "required": ["a"], "properties": {"a": false}}),
+    ] {
+        let body = json!({"prompt": "a", "response_format": {
+            "type": "json_schema", "json_schema": {"name": "a", "schema": schema},
+        }});
+        let (status, text) = server.post(KEY, &body.to_string());
+        assert_eq!(
+            (status, text.contains("response_format")),
+            (400, true),
+            "{schema}: {text}"
+        );
+    }
+}
+
+#[test]
+fn a_demanded_call_is_one_of_the_tool() {
+    let folder = tempfile::tempdir().expect("a folder");
+    support::write_model(folder.path());
+    let server = Server::start(folder.path());
+    let days = json!({"enum": ["Monday", "Sunday"]});
+    let function = json!({"name": "opening_hours", "parameters": {
+        "type": "object", "properties": {"day": days}, "required": ["day"],
+        "additionalProperties": false,
+    }});
+    for choice in [
+        json!("required"),
+        json!({"type": "function", "function": {"name": "opening_hours"}}),
+    ] {
+        let body = json!({
+            "messages": [{"role": "user", "content": "Hello"}],
+            "tools": [{"type": "function", "function": function}],
+            "tool_choice": choice, "parallel_tool_calls": false, "max_tokens": 400,
+        })
+        .to_string();
+        let head = format!(
+            "POST /v1/chat/completions HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\
+             authorization: Bearer {KEY}\r\ncontent-length: {}\r\n\r\n",
+            body.len()
+        );
+        let (status, text) = server.send(&[head.as_bytes(), body.as_bytes()].concat());
+        assert_eq!(status, 200, "{text}");
+        let answer = text.split_once("\r\n\r\n").expect("a head").1;
+        let answer: Value = serde_json::from_str(answer).expect("JSON");
+        let choice = &answer["choices"][0];
+        assert_eq!(choice["finish_reason"], "tool_calls", "{answer}");
+        let call = &choice["message"]["tool_calls"][0]["function"];
+        assert_eq!(call["name"], "opening_hours");
+        let arguments = call["arguments"].as_str().expect("a text");
+        let arguments: Value = serde_json::from_str(arguments).expect("JSON");
+        assert!(
+            arguments["day"] == "Monday" || arguments["day"] == "Sunday",
+            "{arguments}"
+        );
+    }
+}
+
+#[test]
+fn a_program_has_the_model_in_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let model = folder.path().join("model");
+    support::write_model(&model);
+    let greedy = [("/sampling", json!({"temperature": 0.0, "top_p": 1.0}))];
+    let files = generate(Target::RustEmbed, &plan(&greedy), &options()).expect("made");
+    files.write(folder.path()).expect("written");
+    let lock = workspace().join("Cargo.lock");
+    std::fs::copy(lock, folder.path().join("Cargo.lock")).expect("copied");
+    let mut run = cargo(folder.path(), &["run", "--quiet"]);
+    run.args(["--", "When is the café open?"]);
+    let output = run.output().expect("cargo starts");
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(
+        said.trim_end(),
+        support::REPLY.concat(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
 }
 
 #[test]

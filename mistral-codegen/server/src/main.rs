@@ -62,6 +62,9 @@ fn run() -> Result<(), Box<dyn Error>> {
     let ended = app.queue.ended();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
+        // They encode prompts. Each keeps what a `tokenizer.json` has split, so that many would take
+        // memory that many clients decide about.
+        .max_blocking_threads(2)
         .enable_all()
         .build()?;
     let failed = runtime.block_on(async {

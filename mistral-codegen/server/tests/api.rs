@@ -444,23 +444,41 @@ fn a_waiting_client_that_leaves_frees_its_place() {
     let server = Server::start();
     let slow = json!({"prompt": "slow", "stream": true}).to_string();
     let slow = request(TEXT, KEY, &slow);
+    let waiting = || {
+        let get = b"GET /metrics HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
+        server
+            .send(get)
+            .contains("mistral_num_requests_waiting 1\n")
+    };
     let mut first = server.connect();
     first.write_all(&slow).expect("sends");
     first.read_exact(&mut [0; 64]).expect("reads");
     let mut second = server.connect();
     second.write_all(&slow).expect("sends");
-    let full = || server.post(TEXT, r#"{"prompt": "a"}"#).0 == 429;
-    eventually("the queue is full", full);
+    eventually("the second request waits", waiting);
+    assert_eq!(server.post(TEXT, r#"{"prompt": "a"}"#).0, 429);
     drop(second);
-    // The first is still being answered, and there is a place again.
-    let mut third = server.connect();
-    eventually("a place is free", || {
-        let (status, _) = parts(&server.send(&request(TEXT, KEY, r#"{"prompt": 1}"#)));
-        status == 400
-    });
-    third.write_all(&slow).expect("sends");
-    eventually("the third waits", full);
+    // The first is still being answered, and the place of the second can be had: one more request
+    // is refused as long as it can't, and waits for its answer else.
+    let start = Instant::now();
+    let mut third = loop {
+        let mut third = server.connect();
+        third.write_all(&slow).expect("sends");
+        let patience = Some(Duration::from_millis(300));
+        third.set_read_timeout(patience).expect("sets");
+        if third.read(&mut [0; 12]).is_err() {
+            break third;
+        }
+        assert!(
+            start.elapsed() < Duration::from_secs(10),
+            "no place is free"
+        );
+    };
+    assert!(!server.script.gave_up.load(Ordering::Acquire));
     drop(first);
+    third
+        .set_read_timeout(Some(Duration::from_secs(10)))
+        .expect("sets");
     third.read_exact(&mut [0; 64]).expect("is answered");
 }
 

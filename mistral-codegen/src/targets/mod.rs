@@ -12,6 +12,7 @@ pub(crate) mod machine;
 pub(crate) mod ollama;
 pub(crate) mod python;
 pub(crate) mod rust;
+pub(crate) mod rust_embed;
 pub(crate) mod sglang;
 pub(crate) mod tensorrt_llm;
 pub(crate) mod vllm;

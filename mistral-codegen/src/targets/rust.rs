@@ -14,6 +14,8 @@ use crate::quote::{rust_str, toml_str};
 use crate::{CodegenError, Dependency, Options};
 
 const TARGET: &str = "rust";
+/// The target that puts the model into a program of its own.
+pub(super) const TARGET_EMBED: &str = "rust-embed";
 
 const PAGES: &[Page] = &[
     Page::plain(
@@ -81,6 +83,7 @@ const SOURCES: &[(&str, &str)] = sources![
     "src/tools.rs",
     "src/worker.rs",
     "tests/api.rs",
+    "tests/load.rs",
     "tests/support/mod.rs",
 ];
 
@@ -94,17 +97,25 @@ const LINE: usize = 100;
 pub(crate) fn generate(plan: &Plan, options: &Options) -> Result<FileSet, CodegenError> {
     let serving = engine::serving(TARGET, plan)?;
     let model = model_path(plan);
-    check(plan, &model)?;
+    check(TARGET, plan, &model)?;
     let place = Place::of(&model);
+    let lines: Value = constants(TARGET, plan, &serving, &model)?
+        .into_iter()
+        .map(|constant| {
+            let line = constant.line("pub const");
+            (constant.name, Value::from_safe_string(line))
+        })
+        .collect();
+    let dependency = dependency(TARGET, &options.mistral_infer, &["constrain"])?;
     let context = context! {
-        mistral_infer => Value::from_safe_string(dependency(&options.mistral_infer)?),
+        mistral_infer => Value::from_safe_string(dependency),
         build_inside => matches!(options.mistral_infer, Dependency::Version(_)),
         model => model,
         gguf => is_gguf(plan, &model),
         download => place.folder,
         mount => engine::mount(place.folder),
         inside => place.inside,
-        constants => constants(plan, &serving, &model)?,
+        constants => lines,
         ..engine::server(plan, &serving)?
     };
     let container = serving.key_env.is_some().then_some(CONTAINER);
@@ -117,7 +128,7 @@ pub(crate) fn generate(plan: &Plan, options: &Options) -> Result<FileSet, Codege
 }
 
 /// The model's folder or file on this machine, or where a download puts it.
-fn model_path(plan: &Plan) -> String {
+pub(super) fn model_path(plan: &Plan) -> String {
     match (&plan.model.local_path, &plan.model.file) {
         (Some(path), _) => path.clone(),
         (None, Some(file)) => format!("model/{file}"),
@@ -158,15 +169,12 @@ impl<'p> Place<'p> {
     }
 }
 
-fn refuse(field: &'static str, found: impl std::fmt::Display, expected: &str) -> CodegenError {
-    unsupported(TARGET, field, found, expected)
-}
-
-fn check(plan: &Plan, model: &str) -> Result<(), CodegenError> {
+pub(super) fn check(target: &'static str, plan: &Plan, model: &str) -> Result<(), CodegenError> {
+    let refuse = |field, found: &str, expected: &str| unsupported(target, field, found, expected);
     if model.is_empty() || model.chars().any(char::is_control) {
         return Err(refuse(
             "model.local_path",
-            shown(model),
+            &shown(model),
             "a path without control characters",
         ));
     }
@@ -174,7 +182,7 @@ fn check(plan: &Plan, model: &str) -> Result<(), CodegenError> {
     if !plan.precision.is_gguf() && !wide.contains(&plan.precision) {
         return Err(refuse(
             "precision",
-            plan.precision,
+            &plan.precision.to_string(),
             "f32, bf16, f16 or a GGUF precision",
         ));
     }
@@ -190,7 +198,7 @@ fn check(plan: &Plan, model: &str) -> Result<(), CodegenError> {
         ("placement.threads", plan.placement.threads),
     ] {
         if value == Some(0) {
-            return Err(refuse(field, 0, "at least 1"));
+            return Err(refuse(field, "0", "at least 1"));
         }
     }
     let s = &plan.sampling;
@@ -200,22 +208,31 @@ fn check(plan: &Plan, model: &str) -> Result<(), CodegenError> {
         ("sampling.min_p", s.min_p, 1.0),
     ] {
         if !(0.0..=most).contains(&value) {
-            return Err(refuse(field, value, &format!("a number from 0 to {most}")));
+            return Err(refuse(
+                field,
+                &value.to_string(),
+                &format!("a number from 0 to {most}"),
+            ));
         }
     }
     if s.top_p == 0.0 {
-        return Err(refuse("sampling.top_p", 0, "a number above 0"));
+        return Err(refuse("sampling.top_p", "0", "a number above 0"));
     }
     Ok(())
 }
 
 /// The right side of the manifest's line for `mistral-infer`.
-fn dependency(dependency: &Dependency) -> Result<String, CodegenError> {
+pub(super) fn dependency(
+    target: &'static str,
+    dependency: &Dependency,
+    features: &[&str],
+) -> Result<String, CodegenError> {
     let (key, text) = match dependency {
         Dependency::Version(version) => ("version", version.as_str()),
         Dependency::Path(path) => {
             let text = path.to_str().ok_or_else(|| {
-                refuse(
+                unsupported(
+                    target,
                     "mistral_infer path",
                     path.display(),
                     "a path that is valid text",
@@ -224,14 +241,37 @@ fn dependency(dependency: &Dependency) -> Result<String, CodegenError> {
             ("path", text)
         }
     };
+    let features = match features {
+        [] => String::new(),
+        some => format!(", features = {some:?}"),
+    };
     Ok(format!(
-        "{{ {key} = {}, default-features = false, features = [\"constrain\"] }}",
+        "{{ {key} = {}, default-features = false{features} }}",
         toml_str(text)
     ))
 }
 
-/// Each constant of `src/plan.rs` as the formatter writes it.
-fn constants(plan: &Plan, serving: &Serving, model: &str) -> Result<Value, CodegenError> {
+/// A value of the plan as Rust has it.
+pub(super) struct Constant {
+    pub(super) name: &'static str,
+    kind: &'static str,
+    pub(super) value: String,
+}
+
+impl Constant {
+    /// Its line, behind `const` or `pub const`.
+    pub(super) fn line(&self, keyword: &str) -> String {
+        line(keyword, (self.name, self.kind, &self.value))
+    }
+}
+
+/// Each value of the plan that the programs have.
+pub(super) fn constants(
+    target: &'static str,
+    plan: &Plan,
+    serving: &Serving,
+    model: &str,
+) -> Result<Vec<Constant>, CodegenError> {
     let limits = &plan.limits;
     let sampling = &plan.sampling;
     let batch = limits
@@ -251,7 +291,7 @@ fn constants(plan: &Plan, serving: &Serving, model: &str) -> Result<Value, Codeg
         (
             "CACHE",
             "Option<CacheType>",
-            optional(cache(plan.kv_precision)?),
+            optional(cache(target, plan.kv_precision)?),
         ),
         (
             "MAX_OUTPUT_TOKENS",
@@ -266,21 +306,23 @@ fn constants(plan: &Plan, serving: &Serving, model: &str) -> Result<Value, Codeg
         ("SEED", "Option<u64>", optional(sampling.seed)),
         ("TOOLS", "bool", plan.tools.to_string()),
     ];
-    let rows = rows
-        .into_iter()
-        .map(|(name, kind, value)| (name, Value::from_safe_string(constant(name, kind, &value))));
-    Ok(rows.collect())
+    let constant = |(name, kind, value)| Constant { name, kind, value };
+    Ok(rows.into_iter().map(constant).collect())
 }
 
 /// The type that the server keeps keys and values in.
-fn cache(precision: KvPrecision) -> Result<Option<&'static str>, CodegenError> {
+fn cache(
+    target: &'static str,
+    precision: KvPrecision,
+) -> Result<Option<&'static str>, CodegenError> {
     match precision {
         KvPrecision::Auto => Ok(None),
         KvPrecision::F32 => Ok(Some("CacheType::F32")),
         KvPrecision::F16 => Ok(Some("CacheType::F16")),
         KvPrecision::Bf16 => Ok(Some("CacheType::Bf16")),
         KvPrecision::Q8_0 => Ok(Some("CacheType::Q8")),
-        KvPrecision::Fp8 => Err(refuse(
+        KvPrecision::Fp8 => Err(unsupported(
+            target,
             "kv_precision",
             "fp8",
             "auto, f32, f16, bf16 or q8_0",
@@ -292,13 +334,18 @@ pub(super) fn optional(value: Option<impl std::fmt::Display>) -> String {
     value.map_or_else(|| "None".to_owned(), |value| format!("Some({value})"))
 }
 
-/// A constant's line. The formatter breaks after `=` when the value fits a line of its own and not
-/// the rest of this one; a literal that fits neither stays.
+/// A public constant's line.
 pub(super) fn constant(name: &str, kind: &str, value: &str) -> String {
-    let line = format!("pub const {name}: {kind} = {value};");
+    line("pub const", (name, kind, value))
+}
+
+/// A constant's line as the formatter writes it: that breaks after `=` when the value fits a line of
+/// its own and not the rest of this one; a literal that fits neither stays.
+fn line(keyword: &str, (name, kind, value): (&str, &str, &str)) -> String {
+    let line = format!("{keyword} {name}: {kind} = {value};");
     let own = format!("    {value};");
     if line.len() <= LINE || own.len() > LINE {
         return line;
     }
-    format!("pub const {name}: {kind} =\n{own}")
+    format!("{keyword} {name}: {kind} =\n{own}")
 }

@@ -215,7 +215,7 @@ pub fn verify(
     if target.makes_objects() {
         objects::check(files, &copy.0, checkers, &mut verdict)?;
     }
-    if target == Target::Rust {
+    if matches!(target, Target::Rust | Target::RustEmbed) {
         rust_project::check(&copy.0, checkers, &mut verdict)?;
     }
     api::check(target, files, &copy.0, checkers, &mut verdict)?;
