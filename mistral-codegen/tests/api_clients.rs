@@ -227,3 +227,31 @@ fn a_server_of_ones_own_is_asked_by_its_address() {
         assert!(!all.contains("api.mistral.ai"), "{}", target.name());
     }
 }
+
+/// The load test reads what the plan expects; no text of a plan is in its script.
+#[test]
+fn a_load_test_is_made_from_what_is_expected() {
+    let name = "it's `id` ${HOME} \"é\" */ {{ x }}";
+    let changes = [
+        ("/runtime", json!("vllm")),
+        ("/serve/served_name", json!(name)),
+        (
+            "/expected",
+            json!({
+                "prompt_tokens": 900, "output_tokens": 101, "requests_per_s": 0.5,
+                "ttft_ms": {"value": 200.0, "lo": 100.0, "hi": 400.0},
+                "tpot_ms": {"value": 20.0, "lo": 10.0, "hi": 30.0},
+            }),
+        ),
+    ];
+    let files = generate(Target::K6, &plan(&changes), &Options::default()).expect("made");
+    let load: Value =
+        serde_json::from_str(&files.get("load.json").expect("made").contents).expect("JSON");
+    assert_eq!(load["model"], name);
+    assert_eq!(load["answer_ms"], 3400);
+    assert_eq!(load["requests_per_minute"], 30);
+    let script = &files.get("script.js").expect("made").contents;
+    assert!(!script.contains("${HOME}"));
+    let hosted = generate(Target::K6, &plan(&[]), &Options::default()).expect_err("billed");
+    assert!(hosted.to_string().contains("runtime"), "{hosted}");
+}
