@@ -34,29 +34,69 @@ fn verdict(path: &str, ok: bool, detail: &str) -> Verdict {
     }
 }
 
-/// Plans that each target takes.
-fn fitting(target: Target) -> Option<Plan> {
-    let mut plan = plan("mistral-nemo-12b", 4096, "L40S");
-    match target {
-        Target::Rust | Target::Vllm => {}
-        Target::LlamaServer => plan.precision = "q8_0".parse().expect("a precision"),
-        _ => return None,
-    }
-    Some(plan)
+/// Plans of which each target takes one.
+fn variants() -> Vec<Plan> {
+    let of = |runtime: &str, precision: &str, tokenizer: &str| {
+        let mut plan = plan("mistral-nemo-12b", 4096, "L40S");
+        plan.runtime = runtime.parse().expect("a runtime");
+        plan.precision = precision.parse().expect("a precision");
+        plan.tokenizer = serde_json::from_value(json!(tokenizer)).expect("a tokenizer");
+        plan
+    };
+    let mut several = of("vllm", "bf16", "mistral");
+    several.placement.count = 16;
+    several.placement.tensor_parallel = 8;
+    several.placement.pipeline_parallel = 2;
+    let mut tpu = of("vllm", "bf16", "mistral");
+    tpu.placement.device = "TPU v6e".to_owned();
+    let mut edge = of("llama-server", "q4_k_m", "gguf");
+    edge.placement.device = "Raspberry Pi 5 16GB".to_owned();
+    let mut local = of("llama-server", "q4_k_m", "gguf");
+    local.model.local_path = Some("/models/m.gguf".to_owned());
+    let mut hosted = of("mistral-api", "bf16", "mistral");
+    hosted.placement.device = "api".to_owned();
+    hosted.placement.count = 0;
+    hosted.placement.tensor_parallel = 0;
+    let mut folder = of("vllm", "bf16", "hf");
+    folder.model.local_path = Some("/models/m".to_owned());
+    vec![
+        of("vllm", "bf16", "mistral"),
+        of("llama-server", "q4_k_m", "gguf"),
+        local,
+        of("sglang", "bf16", "mistral"),
+        of("tensorrt-llm", "bf16", "hf"),
+        of("ollama", "q4_k_m", "gguf"),
+        of("mistral-infer", "bf16", "mistral"),
+        folder,
+        several,
+        tpu,
+        edge,
+        hosted,
+    ]
 }
 
 #[test]
 fn every_file_says_what_it_is_for() {
+    let mut unknown = Vec::new();
     for &target in Target::ALL {
-        let Some(plan) = fitting(target) else {
-            continue;
-        };
-        let files = generate(target, &plan, &Options::default()).expect("generates");
-        for file in files.iter() {
-            let path = file.path.as_str();
-            assert!(report::purpose(path).is_some(), "{}: {path}", target.name());
+        let options = Options::default();
+        let mut refused = Vec::new();
+        let mut made = 0;
+        for plan in variants() {
+            match generate(target, &plan, &options) {
+                Ok(files) => {
+                    made += 1;
+                    let paths = files.iter().map(|file| file.path.as_str());
+                    let strange = paths.filter(|path| report::purpose(path).is_none());
+                    unknown.extend(strange.map(|path| format!("{}: {path}", target.name())));
+                }
+                Err(error) => refused.push(error.to_string()),
+            }
         }
+        assert!(made > 0, "{}: no plan fits: {refused:#?}", target.name());
     }
+    unknown.dedup();
+    assert!(unknown.is_empty(), "no purpose: {unknown:#?}");
     assert_eq!(report::purpose("unknown.bin"), None);
 }
 
