@@ -67,6 +67,7 @@ fn variants() -> Vec<Plan> {
         of("tensorrt-llm", "bf16", "hf"),
         of("ollama", "q4_k_m", "gguf"),
         of("mistral-infer", "bf16", "mistral"),
+        of("vllm", "int8", "hf"),
         folder,
         several,
         tpu,

@@ -95,8 +95,29 @@ const PURPOSES: &[(&str, &str)] = &[
         "requirements.txt",
         "the packages, with their versions pinned",
     ),
+    (
+        "Modelfile",
+        "weights, template and settings as Ollama reads them",
+    ),
+    ("create.sh", "makes the model of the Modelfile in Ollama"),
+    (
+        "Caddyfile",
+        "asks for the key before the engine, which knows none",
+    ),
+    ("proxy.sh", "starts the proxy that asks for the key"),
+    (
+        "options.yaml",
+        "options that trtllm-serve takes from a file",
+    ),
+    ("package.json", "the packages, with their versions pinned"),
+    ("plan.sh", "what the plan decides, as variables"),
+    ("plan.ts", "what the plan decides, as constants"),
+    ("client.py", "the client: requests, streams, retries, costs"),
+    ("client.sh", "the client: requests, streams, retries, costs"),
+    ("client.ts", "the client: requests, streams, retries, costs"),
     (".rs", "a part of the program"),
     (".py", "a part of the program"),
+    (".ts", "a part of the program"),
 ];
 
 /// What the file of this path is for; `None` for a name that no target makes.
@@ -104,7 +125,7 @@ const PURPOSES: &[(&str, &str)] = &[
 pub fn purpose(path: &str) -> Option<&'static str> {
     let named = |ending: &str| {
         path.strip_suffix(ending).is_some_and(|before| {
-            before.is_empty() || before.ends_with('/') || matches!(ending, ".rs" | ".py")
+            before.is_empty() || before.ends_with('/') || matches!(ending, ".rs" | ".py" | ".ts")
         })
     };
     PURPOSES
