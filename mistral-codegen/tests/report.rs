@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use mistral_codegen::verify::{Check, Verdict};
 use mistral_codegen::{Options, Plan, Target, diff, generate, report};
+use mistral_core::catalog::Catalog;
 use serde_json::{Value, json};
 
 fn plan(id: &str, context: u32, device: &str) -> Plan {
@@ -31,6 +32,7 @@ fn verdict(path: &str, ok: bool, detail: &str) -> Verdict {
         files: BTreeMap::from([(path.to_owned(), vec![check])]),
         missing: BTreeMap::from([("hadolint", vec!["Dockerfile".to_owned()])]),
         versions: BTreeMap::from([("shellcheck", "version: 0.11.0".to_owned())]),
+        ..Verdict::default()
     }
 }
 
@@ -48,7 +50,7 @@ fn variants() -> Vec<Plan> {
     several.placement.tensor_parallel = 8;
     several.placement.pipeline_parallel = 2;
     let mut tpu = of("vllm", "bf16", "mistral");
-    tpu.placement.device = "TPU v6e".to_owned();
+    tpu.placement.device = "TPU v6e (Trillium)".to_owned();
     let mut edge = of("llama-server", "q4_k_m", "gguf");
     edge.placement.device = "Raspberry Pi 5 16GB".to_owned();
     let mut local = of("llama-server", "q4_k_m", "gguf");
@@ -57,9 +59,15 @@ fn variants() -> Vec<Plan> {
     hosted.placement.device = "api".to_owned();
     hosted.placement.count = 0;
     hosted.placement.tensor_parallel = 0;
+    let mut openvino = of("vllm", "int8", "hf");
+    openvino.placement.device = "EPYC 9654 Genoa (96c)".to_owned();
     let mut folder = of("vllm", "bf16", "hf");
     folder.model.local_path = Some("/models/m".to_owned());
+    let mut sized = of("mistral-infer", "bf16", "mistral");
+    let model = Catalog::embedded().get("mistral-nemo-12b");
+    sized.spec = model.and_then(|m| m.spec().ok()).flatten();
     vec![
+        sized,
         of("vllm", "bf16", "mistral"),
         of("llama-server", "q4_k_m", "gguf"),
         local,
@@ -67,7 +75,7 @@ fn variants() -> Vec<Plan> {
         of("tensorrt-llm", "bf16", "hf"),
         of("ollama", "q4_k_m", "gguf"),
         of("mistral-infer", "bf16", "mistral"),
-        of("vllm", "int8", "hf"),
+        openvino,
         folder,
         several,
         tpu,

@@ -115,6 +115,33 @@ const PURPOSES: &[(&str, &str)] = &[
     ("client.py", "the client: requests, streams, retries, costs"),
     ("client.sh", "the client: requests, streams, retries, costs"),
     ("client.ts", "the client: requests, streams, retries, costs"),
+    (
+        "defaults.json",
+        "what requests say unless a caller says otherwise",
+    ),
+    ("tsconfig.json", "the compiler's strictest settings"),
+    ("CMakeLists.txt", "builds the kernels and their test"),
+    (
+        "shape.h",
+        "the model's dimensions and the schedule, as constants",
+    ),
+    ("launch.h", "the interface of C that a program calls"),
+    ("launch.cu", "starts the kernels"),
+    (
+        "test.cu",
+        "holds each kernel against its definition in double",
+    ),
+    (
+        "emulate.h",
+        "runs the kernels on a processor, where there is no GPU",
+    ),
+    ("load.json", "the requests of the load test"),
+    ("script.js", "the load test, as k6 runs it"),
+    (
+        "requirements-convert.txt",
+        "the packages that convert the model, with their versions pinned",
+    ),
+    (".cuh", "kernels, or what they share"),
     (".rs", "a part of the program"),
     (".py", "a part of the program"),
     (".ts", "a part of the program"),
@@ -125,7 +152,9 @@ const PURPOSES: &[(&str, &str)] = &[
 pub fn purpose(path: &str) -> Option<&'static str> {
     let named = |ending: &str| {
         path.strip_suffix(ending).is_some_and(|before| {
-            before.is_empty() || before.ends_with('/') || matches!(ending, ".rs" | ".py" | ".ts")
+            before.is_empty()
+                || before.ends_with('/')
+                || matches!(ending, ".rs" | ".py" | ".ts" | ".cuh")
         })
     };
     PURPOSES
