@@ -388,7 +388,8 @@ fn answers_keep_to_their_schema() {
     }
     let server = Server::start(&model);
     let name = json!({"type": "string", "maxLength": 12});
-    let rows: [(Value, fn(&Value) -> bool); 5] = [
+    type Holds = fn(&Value) -> bool;
+    let rows: [(Value, Holds); 5] = [
         (
             json!({"type": "object", "properties": {"king": {"enum": ["HENRY", "RICHARD"]}},
                 "required": ["king"], "additionalProperties": false}),

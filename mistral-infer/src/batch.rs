@@ -78,7 +78,7 @@ pub struct GenerationCounts {
 struct Broken {
     /// The sequences in it; none when it wasn't begun.
     ids: Vec<usize>,
-    error: InferError,
+    error: Box<InferError>,
 }
 
 /// A lane's part of a pass.
@@ -275,7 +275,7 @@ impl<'s, 'm> Batch<'s, 'm> {
                 None => Ok(step.pieces),
                 Some((_, error)) => Err(error),
             },
-            Err(broken) => Err(broken.error),
+            Err(broken) => Err(*broken.error),
         };
         if stepped.is_err() {
             self.lanes.clear();
@@ -298,11 +298,11 @@ impl<'s, 'm> Batch<'s, 'm> {
         match ids[..] {
             [] => {
                 self.lanes.clear();
-                return Err(error);
+                return Err(*error);
             }
             [id] => {
                 self.lanes.retain(|lane| lane.id != id);
-                step.failed.push((id, error));
+                step.failed.push((id, *error));
             }
             _ => self.suspects = ids,
         }
@@ -310,11 +310,11 @@ impl<'s, 'm> Batch<'s, 'm> {
     }
 
     fn pass(&mut self) -> Result<Step, Broken> {
-        let unplanned = |error| Broken {
-            ids: Vec::new(),
-            error,
+        let broken = |ids: Vec<usize>, error| Broken {
+            ids,
+            error: Box::new(error),
         };
-        let parts = self.plan().map_err(unplanned)?;
+        let parts = self.plan().map_err(|error| broken(Vec::new(), error))?;
         let mut step = Step::default();
         if parts.is_empty() {
             return Ok(step);
@@ -329,8 +329,7 @@ impl<'s, 'm> Batch<'s, 'm> {
             .collect();
         let vocab = self.session.model().spec().vocab_size;
         let ids = || parts.iter().map(|part| self.lanes[part.lane].id).collect();
-        let mut logits =
-            (self.session.forward(&runs)).map_err(|error| Broken { ids: ids(), error })?;
+        let mut logits = (self.session.forward(&runs)).map_err(|error| broken(ids(), error))?;
         self.counts.passes += 1;
         for (part, run) in parts.iter().zip(&runs) {
             let (rows, rest) = logits.split_at_mut(run.logit_rows() * vocab);

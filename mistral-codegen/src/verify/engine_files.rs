@@ -142,9 +142,12 @@ fn unquoted(text: &str) -> Option<&str> {
     }
 }
 
+/// Whether an option takes a value.
+type Fits = fn(&str) -> bool;
+
 /// Options of TensorRT-LLM that are generated, by section, from the reference of its LLM API
 /// (`KvCacheConfig` and `DecodeCudaGraphConfig` of 1.3.0rc27, 2026-11-23).
-const OPTIONS: &[(&str, &str, fn(&str) -> bool)] = &[
+const OPTIONS: &[(&str, &str, Fits)] = &[
     ("kv_cache_config", "free_gpu_memory_fraction", |v| {
         v.parse::<f64>().is_ok_and(|x| (0.0..=1.0).contains(&x))
     }),

@@ -99,7 +99,7 @@ pub(crate) fn generate(plan: &Plan, _: &Options) -> Result<FileSet, CodegenError
         ids: false,
     };
     let mut files = program.files()?;
-    if !plan.model.local_path.is_some() {
+    if plan.model.local_path.is_none() {
         let needed = package("optimum-intel").pinned();
         files.add("requirements-convert.txt", format!("{needed}\n"))?;
     }
