@@ -78,6 +78,7 @@ fn compile(
     let own = own
         .filter(|arch| !["80", "90a"].contains(arch))
         .map(|arch| ("nvcc device", arch));
+    let version = nvcc_version(folder, checkers)?;
     for (tool, arch) in [("nvcc sm_80", "80"), ("nvcc sm_90a", "90a")]
         .into_iter()
         .chain(own)
@@ -131,9 +132,33 @@ fn compile(
                 tool,
             );
             verdict.kernels.extend(used);
+            verdict
+                .versions
+                .extend(version.clone().map(|version| (tool, version)));
         }
     }
     Ok(())
+}
+
+/// `release 13.0, V13.0.88`: the line that tells it, which isn't the first one with a number.
+fn nvcc_version(folder: &Path, checkers: &Checkers) -> Result<Option<String>, CodegenError> {
+    let job = Job {
+        tool: "nvcc",
+        program: "nvcc",
+        arguments: &["--version"],
+        variables: &[],
+        folder,
+        time: FILE_TIME,
+    };
+    let ended = job.end(checkers)?;
+    Ok(ended.and_then(|e| {
+        let line = e
+            .stdout
+            .lines()
+            .find_map(|line| line.split_once(" release "))?
+            .1;
+        Some(format!("release {}", line.trim()))
+    }))
 }
 
 /// Compiles the sources with the emulation for a small model, and runs the test.
