@@ -36,7 +36,12 @@ const SPACE: &str = r"[\x20\x0A\x0D\x09]{1,16}";
 /// let model = Model::load(path, &LoadOptions::default())?;
 /// let grammars = Grammars::new(&model)?;
 /// let kings = json!({"enum": ["HENRY", "RICHARD", "EDWARD"]});
-/// let schema = json!({"type": "object", "properties": {"king": kings}, "required": ["king"]});
+/// let schema = json!({
+///     "type": "object",
+///     "properties": {"king": kings},
+///     "required": ["king"],
+///     "additionalProperties": false,
+/// });
 /// let grammar = grammars.json(&schema)?;
 ///
 /// let mut session = model.session(SessionLimits::default())?;
