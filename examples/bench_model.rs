@@ -37,6 +37,7 @@ fn main() -> ExitCode {
             batch: arguments.value("batch", defaults.batch)?,
             repeat: arguments.value("repeat", defaults.repeat)?,
             cache: cache_type(arguments)?,
+            ..defaults
         };
         let mut load = LoadOptions::default();
         load.threads = arguments.value("threads", load.threads)?;
