@@ -56,7 +56,10 @@ pub async fn serve(
     }
     drop(listener);
     let mut ends = std::pin::pin!(graceful.shutdown());
-    if tokio::time::timeout(settings.shutdown_time, &mut ends).await.is_err() {
+    if tokio::time::timeout(settings.shutdown_time, &mut ends)
+        .await
+        .is_err()
+    {
         // Answers that take longer are given up, and their clients told.
         queue.stop();
         let _ = tokio::time::timeout(LAST_WORDS, &mut ends).await;

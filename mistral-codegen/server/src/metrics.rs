@@ -63,7 +63,9 @@ impl Histogram {
     #[must_use]
     pub fn mean(&self) -> Option<Duration> {
         let count = read(&self.count);
-        Some(Duration::from_micros(read(&self.micros).checked_div(count)?))
+        Some(Duration::from_micros(
+            read(&self.micros).checked_div(count)?,
+        ))
     }
 
     fn write(&self, name: &str, help: &str, out: &mut String) {
@@ -137,7 +139,10 @@ impl Metrics {
         let name = "mistral_request_success_total";
         head(name, "counter", "Answers by why they ended.", out);
         for (why, count) in locked(&self.finished).iter() {
-            line(out, format_args!("{name}{{finished_reason=\"{why}\"}} {count}"));
+            line(
+                out,
+                format_args!("{name}{{finished_reason=\"{why}\"}} {count}"),
+            );
         }
         for (name, kind, help, value) in [
             (
@@ -205,7 +210,9 @@ impl Metrics {
 /// Memory of this process that is in RAM, where the system says so.
 fn resident_bytes() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:"))?;
     let kilobytes: u64 = line.trim().strip_suffix(" kB")?.parse().ok()?;
     Some(kilobytes * 1024)
 }

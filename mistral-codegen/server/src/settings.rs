@@ -110,7 +110,11 @@ impl Settings {
             header_time: seconds("HEADER_SECONDS", 15)?,
             header_bytes: 1 << 16,
             connections: number(&get, "MAX_CONNECTIONS", CONNECTIONS)?,
-            waiting: number(&get, "MAX_WAITING", slots.get().saturating_mul(WAITING_PER_SLOT))?,
+            waiting: number(
+                &get,
+                "MAX_WAITING",
+                slots.get().saturating_mul(WAITING_PER_SLOT),
+            )?,
             slots,
             shutdown_time: seconds("SHUTDOWN_SECONDS", 30)?,
             write_time: seconds("WRITE_SECONDS", 30)?,

@@ -39,7 +39,9 @@ pub fn read(fields: Fields<'_>) -> Result<(Tools, Option<Form>), ApiError> {
             _ => return Err(unknown_choice()),
         },
         Some(Value::Object(choice)) => {
-            let name = choice.get("function").and_then(|named| named["name"].as_str());
+            let name = choice
+                .get("function")
+                .and_then(|named| named["name"].as_str());
             let named = named(tools, name.ok_or_else(unknown_choice)?)?;
             (true, Some(Form::Calls(vec![named], Count::One)))
         }
