@@ -14,7 +14,7 @@ const TOKENS: usize = 40;
 fn the_known_continuations_are_true() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let golden = root.join("mistral-codegen/tests/data/tiny-mixtral-greedy.json");
-    let model = Model::load(&root.join("assets/tiny-mixtral"), &LoadOptions::default());
+    let model = Model::load(root.join("assets/tiny-mixtral"), &LoadOptions::default());
     let model = model.expect("the model loads");
     let tokenizer = model.need_tokenizer().expect("it has a tokenizer");
     let mut found = Vec::new();
