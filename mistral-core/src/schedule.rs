@@ -280,7 +280,8 @@ mod tests {
     #[test]
     fn parameters_have_bounds() {
         Schedule::default().check().expect("the default is allowed");
-        let change: [(&str, fn(&mut Schedule)); 7] = [
+        type Change = fn(&mut Schedule);
+        let change: [(&str, Change); 7] = [
             ("fetch_near", |s| s.fetch_near = 65537),
             ("fetch_far", |s| s.fetch_far = u32::MAX),
             ("few_tasks", |s| s.few_tasks = 0),
