@@ -11,7 +11,7 @@ use std::process::ExitCode;
 
 use mistral_codegen::verify::{Checkers, Verdict, Witness, verify};
 use mistral_codegen::{Dependency, FileSet, Options, Plan, Target, diff, generate, report};
-use mistral_examples::{Outcome, UsageError, print_line, run};
+use mistral_examples::{Outcome, UsageError, print_line, run, write_beside};
 use serde::Serialize;
 
 const USAGE: &str =
@@ -65,10 +65,8 @@ fn main() -> ExitCode {
         print_lines(&files, &verdict)?;
         eprint!("{}", report::tree(&files, &verdict));
         if let Some(html) = arguments.text("html") {
-            write_page(
-                Path::new(html),
-                report::page(target, &plan, &files, &verdict),
-            )?;
+            let page = report::page(target, &plan, &files, &verdict);
+            write_beside(Path::new(html), &page)?;
         }
         Ok(if verdict.ok() {
             Outcome::Good
@@ -96,16 +94,6 @@ fn print_lines(files: &FileSet, verdict: &Verdict) -> Result<(), Box<dyn Error>>
             checks: checks.collect(),
         })?;
     }
-    Ok(())
-}
-
-/// Writes the page beside its place and renames it.
-fn write_page(place: &Path, page: String) -> Result<(), Box<dyn Error>> {
-    let name = place.file_name().and_then(|name| name.to_str());
-    let name = name.ok_or_else(|| UsageError("--html needs a file".to_owned()))?;
-    let mut files = FileSet::new();
-    files.add(name, page)?;
-    files.write(place.parent().unwrap_or_else(|| Path::new(".")))?;
     Ok(())
 }
 

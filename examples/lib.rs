@@ -20,12 +20,15 @@ pub mod recommendation;
 mod storage;
 #[path = "support/vectors.rs"]
 pub mod vectors;
+#[path = "support/write.rs"]
+mod write;
 
 pub use arguments::{Arguments, Options, UsageError};
 pub use bench::{BenchLine, machine, median, peak_rss_bytes, plain_read_bytes_per_s};
 pub use cache::cache_type;
 pub use date::today;
 pub use storage::weight_storage;
+pub use write::write_beside;
 
 /// The snippets of the workspace's README, run as tests.
 #[cfg(doctest)]

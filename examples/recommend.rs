@@ -14,7 +14,9 @@ use mistral_core::dataset::{DatasetProfile, profile};
 use mistral_core::hardware::Hardware;
 use mistral_core::need::{HardwareNeed, Need, Ownership};
 use mistral_core::recommendation::Recommendation;
-use mistral_examples::{Options, Outcome, UsageError, print_line, recommendation, run, today};
+use mistral_examples::{
+    Options, Outcome, UsageError, print_line, recommendation, run, today, write_beside,
+};
 use mistral_infer::probe;
 use mistral_recommend::{
     Context, RecommendError, answer, explain, failed, page, understand, understand_json,
@@ -91,15 +93,6 @@ fn served(
         explain(&mut answer, context);
         Ok(answer)
     }))
-}
-
-/// Writes a file beside its place and renames it, so that an interrupted write leaves the old one.
-fn write_beside(file: &Path, text: &str) -> Result<(), UsageError> {
-    let mut beside = file.as_os_str().to_owned();
-    beside.push(".part");
-    std::fs::write(&beside, text)
-        .and_then(|()| std::fs::rename(&beside, file))
-        .map_err(|e| UsageError(format!("{}: {e}", file.display())))
 }
 
 fn machines(name: &str, context: &mut Context<'_>) -> Result<Vec<HardwareNeed>, UsageError> {

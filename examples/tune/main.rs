@@ -15,8 +15,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use mistral_codegen::tune::{Bench, Effort, Experience, Outcome as Found, Point, Space, search};
-use mistral_core::files::FileSet;
-use mistral_examples::{Options, Outcome, UsageError, run};
+use mistral_examples::{Options, Outcome, UsageError, run, write_beside};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -109,15 +108,10 @@ fn read<T: DeserializeOwned + Default>(path: Option<&str>) -> Result<T, Box<dyn 
     }
 }
 
-/// Writes a JSON file beside its place and renames it.
+/// Writes a JSON file.
 fn write(path: &str, value: &impl Serialize) -> Result<(), Box<dyn Error>> {
-    let path = Path::new(path);
-    let name = path.file_name().and_then(|name| name.to_str());
-    let name = name.ok_or_else(|| UsageError(format!("{}: not a file", path.display())))?;
-    let mut files = FileSet::new();
-    files.add(name, serde_json::to_string_pretty(value)? + "\n")?;
-    files.write(path.parent().unwrap_or_else(|| Path::new(".")))?;
-    Ok(())
+    let text = serde_json::to_string_pretty(value)? + "\n";
+    Ok(write_beside(Path::new(path), &text)?)
 }
 
 fn main() -> ExitCode {

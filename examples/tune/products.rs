@@ -6,7 +6,7 @@ use mistral_core::precision::Format;
 use mistral_core::schedule::Schedule;
 use mistral_kernels::testkit::values::uniform;
 use mistral_kernels::{
-    Blocks, Cpu, LinearScratch, Matrix, WeightData, dequantize, linear, quantize,
+    Blocks, Cpu, KernelError, LinearScratch, Matrix, WeightData, dequantize, linear, quantize,
 };
 
 /// Rows that are quantised once; a matrix repeats them.
@@ -27,7 +27,7 @@ pub(crate) struct Products {
     format: Format,
     /// By layer, by shape, by copy.
     weights: Vec<Vec<Vec<Vec<u8>>>>,
-    cpu: Option<Cpu>,
+    cpu: Cpu,
     scratch: LinearScratch,
 }
 
@@ -55,27 +55,19 @@ impl Products {
             tokens,
             format,
             weights,
-            cpu: Some(Cpu::new(threads)),
+            cpu: Cpu::new(threads),
             scratch: LinearScratch::new(threads, tokens, widest),
         })
     }
 
     /// The instruction set.
     pub(crate) fn isa(&self) -> String {
-        self.cpu
-            .as_ref()
-            .expect("put back after each change")
-            .isa()
-            .to_string()
+        self.cpu.isa().to_string()
     }
 
     /// What is used without a search.
     pub(crate) fn usual(&self) -> Schedule {
-        *self
-            .cpu
-            .as_ref()
-            .expect("put back after each change")
-            .schedule()
+        *self.cpu.schedule()
     }
 
     /// Inputs that a run reads: those of each shape after one another.
@@ -90,16 +82,12 @@ impl Products {
     }
 
     /// Changes how work is cut and fetched; a schedule outside of its ranges changes nothing.
-    pub(crate) fn follow(&mut self, schedule: Schedule) -> Result<(), Box<dyn Error>> {
-        schedule.check()?;
-        let cpu = self.cpu.take().expect("put back after each change");
-        self.cpu = Some(cpu.with_schedule(schedule)?);
-        Ok(())
+    pub(crate) fn follow(&mut self, schedule: Schedule) -> Result<(), KernelError> {
+        self.cpu.set_schedule(schedule)
     }
 
     /// All products of all layers, each layer with the same inputs.
     pub(crate) fn run(&mut self, x: &[f32], y: &mut [f32]) {
-        let cpu = self.cpu.as_ref().expect("put back after each change");
         let mut y = y;
         for layer in &self.weights {
             let mut x = x;
@@ -110,7 +98,7 @@ impl Products {
                     let (out, rest) = y.split_at_mut(shape.rows * self.tokens);
                     y = rest;
                     let w = view(bytes, shape, self.format);
-                    linear(cpu, &w, own, out, &mut self.scratch).expect("the shapes fit");
+                    linear(&self.cpu, &w, own, out, &mut self.scratch).expect("the shapes fit");
                 }
             }
         }

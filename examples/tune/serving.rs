@@ -6,15 +6,22 @@ use std::error::Error;
 use mistral_codegen::tune::{Bench, Point, Space};
 use mistral_examples::{machine, print_line, today};
 use mistral_infer::weights::WeightStorage;
-use mistral_infer::{CacheType, LoadOptions, MeasureOptions, Model, Provenance, measure};
+use mistral_infer::{
+    CacheType, LoadOptions, MeasureOptions, Model, Provenance, SessionLimits, measure,
+};
 
 use crate::{Line, Search};
 
 /// The request that is timed: a prompt and its answer, in tokens.
 const PROMPT: usize = 512;
 const ANSWER: usize = 32;
-/// Types of the cache by the values of their axis.
-const CACHES: [CacheType; 3] = [CacheType::F16, CacheType::Bf16, CacheType::Q8];
+/// Types of the cache by the values of their axis; the first is the one that follows the weights.
+const CACHES: [Option<CacheType>; 4] = [
+    None,
+    Some(CacheType::F16),
+    Some(CacheType::Bf16),
+    Some(CacheType::Q8),
+];
 
 /// Runs a model as a point says; models with other numbers of threads share the file's pages.
 struct Serving {
@@ -39,7 +46,7 @@ impl Serving {
             prompt,
             generate: ANSWER,
             repeat: 1,
-            cache: CACHES.get(cache as usize).copied(),
+            cache: CACHES.get(cache as usize).copied().flatten(),
             batch_tokens: Some(batch as usize),
             ..MeasureOptions::default()
         };
@@ -95,7 +102,8 @@ pub(crate) fn tune(search: &mut Search, path: &str) -> Result<(), Box<dyn Error>
         ("batch_tokens", vec![64, 128, 256, 512, 1024]),
         ("cache", (0..CACHES.len() as u32).collect()),
     ]);
-    let today = Point(vec![most, 512, 0]);
+    let usual = SessionLimits::default();
+    let today = Point(vec![most, usual.max_batch_tokens as u32, 0]);
     let mut bench = Serving {
         models,
         today: today.clone(),

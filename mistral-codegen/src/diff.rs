@@ -86,23 +86,17 @@ pub fn diff(
     );
     // An engine without a command has no flags to compare.
     let flags = |plan| explain(plan).unwrap_or_default();
-    let known: BTreeSet<String> = old.reasons.iter().map(told).collect();
     Ok(PlanDiff {
         fields: changed_fields(&leaves(old)?, &leaves(new)?),
         flags: changed_flags(flags(old), flags(new)),
         reasons: new
             .reasons
             .iter()
-            .filter(|reason| !known.contains(&told(reason)))
+            .filter(|reason| !old.reasons.contains(reason))
             .cloned()
             .collect(),
         files,
     })
-}
-
-/// A reason in a form that can be compared: its facts hold floats.
-fn told(reason: &Reason) -> String {
-    format!("{reason:?}")
 }
 
 /// Each value of a plan that isn't an object, by its path; reasons are told apart.

@@ -41,7 +41,7 @@ pub struct BadSchedule {
 }
 
 impl Default for Schedule {
-    /// What was found by hand on an Intel Xeon with AMX (Sapphire Rapids, two threads).
+    /// What was found by hand on two threads of an Intel Xeon with AMX.
     fn default() -> Self {
         Self {
             fetch_near: 1024,
@@ -159,7 +159,8 @@ pub struct Found {
     pub date: String,
 }
 
-/// Schedules by machine and shapes: what a search writes and a runtime reads.
+/// Schedules by machine and shapes: what a search writes, and a program looks up before it loads a
+/// model (`LoadOptions::schedule` of `mistral-infer`).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ScheduleBook {

@@ -309,11 +309,11 @@ fn cpu(options: &LoadOptions) -> Result<Cpu, InferError> {
             expected,
         });
     }
-    let cpu = Cpu::with_isa(options.threads, options.isa.unwrap_or_else(Isa::best))?;
-    Ok(match options.schedule {
-        Some(schedule) => cpu.with_schedule(schedule)?,
-        None => cpu,
-    })
+    let mut cpu = Cpu::with_isa(options.threads, options.isa.unwrap_or_else(Isa::best))?;
+    if let Some(schedule) = options.schedule {
+        cpu.set_schedule(schedule)?;
+    }
+    Ok(cpu)
 }
 
 /// Reads the description beside the weights.

@@ -26,8 +26,7 @@ pub trait Bench {
 pub struct Effort {
     /// Points that the search begins with.
     pub candidates: usize,
-    /// Pairs that each gets in the first round; as many again in all rounds before double with each
-    /// round.
+    /// Pairs that each gets in the first round; their number doubles from round to round.
     pub pairs: usize,
     /// Pairs that decide on the winner's gain.
     pub last_pairs: usize,
@@ -292,6 +291,29 @@ mod tests {
             );
         }
         assert!(seeming <= 8, "{seeming} of 100");
+    }
+
+    #[test]
+    fn the_winner_is_not_praised_for_its_luck() {
+        // Nothing gains anything: the pairs that chose a point would say that it does.
+        let effort = Effort {
+            candidates: 32,
+            pairs: 1,
+            last_pairs: 9,
+            ..Effort::default()
+        };
+        let today = Point(vec![0, 0]);
+        let log_gain = |seed| {
+            let mut bench = simulated(&[1.0; 8], 0.3);
+            bench.random = Rng::with_seed(seed);
+            let mut experience = Experience::default();
+            let more = &mut || true;
+            search(&space(), &today, &mut bench, &effort, &mut experience, more)
+                .gain
+                .ln()
+        };
+        let mean = (0..300).map(log_gain).sum::<f64>() / 300.0;
+        assert!(mean.abs() < 0.01, "{mean}");
     }
 
     #[test]

@@ -80,14 +80,14 @@ impl Cpu {
         })
     }
 
-    /// The same, cutting and fetching work in another way. Results are the same bit by bit.
+    /// Cuts and fetches work in another way from now on. Results are the same bit by bit.
     ///
     /// # Errors
-    /// [`KernelError::Schedule`] for a parameter outside of its range.
-    pub fn with_schedule(mut self, schedule: Schedule) -> Result<Self, KernelError> {
+    /// [`KernelError::Schedule`] for a parameter outside of its range; nothing changes then.
+    pub fn set_schedule(&mut self, schedule: Schedule) -> Result<(), KernelError> {
         schedule.check()?;
         self.schedule = schedule;
-        Ok(self)
+        Ok(())
     }
 
     /// How work is cut and fetched.

@@ -586,3 +586,37 @@ fn gemm<'a, W: Panels>(
         panel,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use mistral_core::schedule::Schedule;
+
+    use super::*;
+    use crate::quant::Ahead;
+
+    /// What a schedule decides without changing a result can only be seen here.
+    #[test]
+    fn work_is_cut_and_fetched_as_scheduled() {
+        let mut cpu = Cpu::new(2);
+        let schedule = Schedule {
+            fetch_near: 640,
+            fetch_far: 0,
+            few_tasks: 1,
+            few_rows: 96,
+            many_tasks: 4,
+            many_rows: 160,
+            ..Schedule::default()
+        };
+        cpu.set_schedule(schedule).expect("inside the ranges");
+        let ahead = Ahead::of(&cpu);
+        assert_eq!((ahead.near, ahead.far), (640, 0));
+        let work = 1 << 20;
+        let grain = |few| {
+            let grain = Grain::new(&cpu, work, few);
+            (grain.work, grain.most)
+        };
+        // A task a thread, and four of them.
+        assert_eq!(grain(true), (work / 2, 96));
+        assert_eq!(grain(false), (work / 8, 160));
+    }
+}

@@ -60,12 +60,11 @@ fn results_are_the_same_bit_by_bit() {
         let w = Matrix::new(rows, cols, data).expect("the length fits");
         for tokens in [1, 5, 70] {
             let x = uniform(tokens as u64, tokens * cols, 1.0);
-            for cpu in cpus() {
+            for mut cpu in cpus() {
                 let expected = product(&cpu, &w, &x, tokens);
                 let (isa, threads) = (cpu.isa(), cpu.threads());
-                let mut cpu = cpu;
                 for schedule in extremes() {
-                    cpu = cpu.with_schedule(schedule).expect("inside the ranges");
+                    cpu.set_schedule(schedule).expect("inside the ranges");
                     assert!(
                         product(&cpu, &w, &x, tokens) == expected,
                         "{isa} threads {threads} tokens {tokens} {schedule:?}"
@@ -82,6 +81,9 @@ fn a_schedule_outside_of_its_ranges_is_refused() {
         few_rows: 33,
         ..Schedule::default()
     };
-    let refused = Cpu::new(1).with_schedule(schedule).expect_err("33 rows");
+    let mut cpu = Cpu::new(1);
+    let before = *cpu.schedule();
+    let refused = cpu.set_schedule(schedule).expect_err("33 rows");
     assert!(matches!(refused, KernelError::Schedule(_)), "{refused}");
+    assert_eq!(*cpu.schedule(), before);
 }
