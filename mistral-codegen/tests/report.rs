@@ -164,6 +164,15 @@ fn more_requests_wait_longer_and_get_more_together() {
     assert!(full.tokens_per_s.value > alone.tokens_per_s.value);
     assert!(full.tokens_per_s.lo < full.tokens_per_s.value);
     assert!(report::forecast(&plan("mistral-nemo-12b", 4096, "no such device")).is_none());
+    let mut cut = plan("mistral-nemo-12b", 4096, "L40S");
+    cut.placement.count = 2;
+    let copies = report::forecast(&cut).expect("two copies");
+    assert!(copies.full.tpot_ms.value < full.tpot_ms.value);
+    cut.placement.pipeline_parallel = 2;
+    assert!(
+        report::forecast(&cut).is_none(),
+        "the estimate has no pipelines"
+    );
 }
 
 #[test]

@@ -40,9 +40,13 @@ pub struct Load {
 }
 
 /// What [`mistral_core::estimate`] predicts for this plan; `None` when the plan's model or device
-/// is in no table.
+/// is in no table, and when layers lie on devices one after the other, which the estimate doesn't
+/// know.
 #[must_use]
 pub fn forecast(plan: &Plan) -> Option<Forecast> {
+    if plan.placement.pipeline_parallel > 1 {
+        return None;
+    }
     let catalog = Catalog::embedded();
     let listed = catalog.get(&plan.model.id);
     let shape = listed
