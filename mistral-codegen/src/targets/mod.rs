@@ -1,5 +1,6 @@
 //! One module a target; what engines share stands in `engine`.
 
+mod alike;
 pub(crate) mod api;
 mod checkpoint;
 pub(crate) mod cluster;

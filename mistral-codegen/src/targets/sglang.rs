@@ -4,9 +4,9 @@ use minijinja::context;
 use mistral_core::files::FileSet;
 use mistral_core::plan::{KvPrecision, Plan, TokenizerMode};
 use mistral_core::precision::Precision;
-use serde_json::json;
 
-use super::checkpoint::{is_recent, stored_as};
+use super::alike::{self, LONGEST, STEP, TOGETHER};
+use super::checkpoint::is_recent;
 use super::engine::{self, Accelerator, Serving};
 use super::launch::{KeyWay, Launch};
 use super::{Page, render_all, unsupported};
@@ -79,45 +79,37 @@ fn refuse(field: &'static str, found: impl std::fmt::Display, expected: &str) ->
 
 fn command(plan: &Plan, serving: &Serving) -> Result<Command<'static>, CodegenError> {
     let mut command = Command::new(&SGLANG, ["sglang", "serve"].map(Word::from));
-    command
-        .flag_from_variable(
-            "--model-path",
-            "model",
-            why("model", "the repository or folder that is served"),
-        )?
-        .flag(
-            "--served-model-name",
-            &serving.name,
-            why("serve.served_name", "what clients call the model"),
-        )?;
-    let remote = plan.model.local_path.is_none();
-    if let Some(revision) = plan.model.revision.as_ref().filter(|_| remote) {
+    command.flag_from_variable(
+        "--model-path",
+        "model",
+        why("model", "the repository or folder that is served"),
+    )?;
+    alike::identity(
+        &mut command,
+        plan,
+        ("--served-model-name", &serving.name),
+        (serving.bind, serving.port),
+        "the address that it listens on",
+    )?;
+    alike::parallel(
+        &mut command,
+        plan,
+        ["--tp-size", "--pp-size"],
+        Some(("--dp-size", engine::copies(TARGET, plan)?)),
+    )?;
+    if Accelerator::of(plan) == Accelerator::None {
         command.flag(
-            "--revision",
-            revision,
-            why("model.revision", "these weights and no later ones"),
+            "--device",
+            "cpu",
+            why("placement.device", "the processor computes"),
         )?;
     }
-    command
-        .flag_from_env(
-            "--host",
-            "HOST",
-            serving.bind,
-            why("serve.bind", "the address that it listens on"),
-        )?
-        .flag_from_env(
-            "--port",
-            "PORT",
-            serving.port,
-            why("serve.port", "the port that it listens on"),
-        )?;
-    placement(&mut command, plan)?;
     limits(&mut command, plan)?;
     precision(&mut command, plan)?;
     formats(&mut command, plan)?;
     command.flag(
         "--preferred-sampling-params",
-        preferred(plan)?,
+        alike::generation_config(TARGET, plan)?,
         why(
             "sampling",
             "how tokens are chosen on /generate when a request doesn't say; on /v1 the \
@@ -146,72 +138,13 @@ fn command(plan: &Plan, serving: &Serving) -> Result<Command<'static>, CodegenEr
     Ok(command)
 }
 
-fn placement(command: &mut Command<'_>, plan: &Plan) -> Result<(), CodegenError> {
-    let p = &plan.placement;
-    let copies = engine::copies(TARGET, plan)?;
-    command.flag(
-        "--tp-size",
-        p.tensor_parallel,
-        why(
-            "placement.tensor_parallel",
-            "devices that each layer is cut over",
-        ),
-    )?;
-    if p.pipeline_parallel > 1 {
-        command.flag(
-            "--pp-size",
-            p.pipeline_parallel,
-            why(
-                "placement.pipeline_parallel",
-                "groups of layers on successive devices",
-            ),
-        )?;
-    }
-    if copies > 1 {
-        command.flag(
-            "--dp-size",
-            copies,
-            why("placement.count", "whole copies of the model side by side"),
-        )?;
-    }
-    if Accelerator::of(plan) == Accelerator::None {
-        command.flag(
-            "--device",
-            "cpu",
-            why("placement.device", "the processor computes"),
-        )?;
-    }
-    Ok(())
-}
-
 fn limits(command: &mut Command<'_>, plan: &Plan) -> Result<(), CodegenError> {
     let l = &plan.limits;
     command
-        .flag(
-            "--context-length",
-            l.context_tokens,
-            why(
-                "limits.context_tokens",
-                "the longest sequence, prompt and answer; lower it first when memory runs out",
-            ),
-        )?
-        .flag(
-            "--max-running-requests",
-            l.concurrency,
-            why(
-                "limits.concurrency",
-                "sequences in the same moment; what memory was sized for",
-            ),
-        )?;
+        .flag("--context-length", l.context_tokens, LONGEST)?
+        .flag("--max-running-requests", l.concurrency, TOGETHER)?;
     if let Some(tokens) = l.max_batch_tokens {
-        command.flag(
-            "--chunked-prefill-size",
-            tokens,
-            why(
-                "limits.max_batch_tokens",
-                "tokens of a step: more for prompts, fewer for even answers",
-            ),
-        )?;
+        command.flag("--chunked-prefill-size", tokens, STEP)?;
     }
     if let Some(share) = static_share(plan)? {
         command.flag(
@@ -249,54 +182,8 @@ fn static_share(plan: &Plan) -> Result<Option<f64>, CodegenError> {
 }
 
 fn precision(command: &mut Command<'_>, plan: &Plan) -> Result<(), CodegenError> {
-    let p = plan.precision;
-    let dtype = match p {
-        Precision::F32 => "float32",
-        Precision::F16 => "half",
-        Precision::Bf16 => "bfloat16",
-        _ => "auto",
-    };
-    command.flag(
-        "--dtype",
-        dtype,
-        why("precision", "the type that is computed in"),
-    )?;
-    let method = match p {
-        Precision::F32 | Precision::F16 | Precision::Bf16 => None,
-        // A checkpoint that is stored so says it itself.
-        Precision::Fp8 | Precision::Mxfp4 | Precision::Awq | Precision::Gptq
-            if stored_as(plan, p) =>
-        {
-            None
-        }
-        Precision::Nvfp4 | Precision::Int8 if stored_as(plan, p) => None,
-        Precision::Fp8 => Some("fp8"),
-        Precision::Mxfp4 => Some("mxfp4"),
-        Precision::Awq => Some("awq"),
-        Precision::Gptq => Some("gptq"),
-        Precision::Nvfp4 | Precision::Int8 => {
-            return Err(refuse(
-                "precision",
-                p,
-                "a repository whose name says that it is stored so",
-            ));
-        }
-        other => {
-            return Err(refuse(
-                "precision",
-                other,
-                "f32, bf16, f16, fp8, int8, awq, gptq, mxfp4 or nvfp4",
-            ));
-        }
-    };
-    if let Some(method) = method {
-        command.flag(
-            "--quantization",
-            method,
-            why("precision", "how weights are stored on the device"),
-        )?;
-    }
-    let cache = match (plan.kv_precision, p) {
+    alike::precision(command, plan, TARGET, "fp8")?;
+    let cache = match (plan.kv_precision, plan.precision) {
         (KvPrecision::Auto, _) => return Ok(()),
         (KvPrecision::Bf16, _) => "bfloat16",
         (KvPrecision::Fp8, _) => "fp8_e4m3",
@@ -332,39 +219,5 @@ fn formats(command: &mut Command<'_>, plan: &Plan) -> Result<(), CodegenError> {
         }
         TokenizerMode::Mistral | TokenizerMode::Hf => {}
     }
-    if plan.tools {
-        command.flag(
-            "--tool-call-parser",
-            "mistral",
-            why(
-                "tools",
-                "tool calls come back as the OpenAI interface has them",
-            ),
-        )?;
-    }
-    if plan.reasoning {
-        command.flag(
-            "--reasoning-parser",
-            "mistral",
-            why("reasoning", "thoughts come back apart from the answer"),
-        )?;
-    }
-    Ok(())
-}
-
-fn preferred(plan: &Plan) -> Result<String, CodegenError> {
-    let s = engine::sampling(TARGET, plan)?;
-    let mut fields = serde_json::Map::new();
-    fields.insert("temperature".to_owned(), engine::decimal(s.temperature));
-    fields.insert("top_p".to_owned(), engine::decimal(s.top_p));
-    if s.top_k > 0 {
-        fields.insert("top_k".to_owned(), json!(s.top_k));
-    }
-    if s.min_p > 0.0 {
-        fields.insert("min_p".to_owned(), engine::decimal(s.min_p));
-    }
-    if let Some(tokens) = plan.limits.max_output_tokens {
-        fields.insert("max_new_tokens".to_owned(), json!(tokens));
-    }
-    Ok(serde_json::Value::Object(fields).to_string())
+    alike::replies(command, plan)
 }

@@ -6,6 +6,7 @@ use mistral_core::files::FileSet;
 use mistral_core::plan::{KvPrecision, Plan, TokenizerMode};
 use mistral_core::precision::Precision;
 
+use super::alike::{self, LONGEST, TOGETHER};
 use super::checkpoint::{is_recent, stored_as};
 use super::engine::{self, Accelerator, Serving};
 use super::launch::{KeyWay, Launch};
@@ -253,70 +254,17 @@ fn command(plan: &Plan, serving: &Serving) -> Result<Command<'static>, CodegenEr
             Word::Variable("model"),
         ],
     );
-    command.flag(
-        "--served_model_name",
-        &serving.name,
-        why("serve.served_name", "what clients call the model"),
+    alike::identity(
+        &mut command,
+        plan,
+        ("--served_model_name", &serving.name),
+        (address, port),
+        "the address that it listens on; with a key, the proxy's side",
     )?;
-    let remote = plan.model.local_path.is_none();
-    if let Some(revision) = plan.model.revision.as_ref().filter(|_| remote) {
-        command.flag(
-            "--revision",
-            revision,
-            why("model.revision", "these weights and no later ones"),
-        )?;
-    }
+    alike::parallel(&mut command, plan, ["--tp_size", "--pp_size"], None)?;
     command
-        .flag_from_env(
-            "--host",
-            "HOST",
-            address,
-            why(
-                "serve.bind",
-                "the address that it listens on; with a key, the proxy's side",
-            ),
-        )?
-        .flag_from_env(
-            "--port",
-            "PORT",
-            port,
-            why("serve.port", "the port that it listens on"),
-        )?
-        .flag(
-            "--tp_size",
-            plan.placement.tensor_parallel,
-            why(
-                "placement.tensor_parallel",
-                "devices that each layer is cut over",
-            ),
-        )?;
-    if plan.placement.pipeline_parallel > 1 {
-        command.flag(
-            "--pp_size",
-            plan.placement.pipeline_parallel,
-            why(
-                "placement.pipeline_parallel",
-                "groups of layers on successive devices",
-            ),
-        )?;
-    }
-    command
-        .flag(
-            "--max_seq_len",
-            plan.limits.context_tokens,
-            why(
-                "limits.context_tokens",
-                "the longest sequence, prompt and answer; lower it first when memory runs out",
-            ),
-        )?
-        .flag(
-            "--max_batch_size",
-            plan.limits.concurrency,
-            why(
-                "limits.concurrency",
-                "sequences in the same moment; what memory was sized for",
-            ),
-        )?;
+        .flag("--max_seq_len", plan.limits.context_tokens, LONGEST)?
+        .flag("--max_batch_size", plan.limits.concurrency, TOGETHER)?;
     if let Some(tokens) = plan.limits.max_batch_tokens {
         command.flag(
             "--max_num_tokens",

@@ -3,10 +3,9 @@
 use minijinja::context;
 use mistral_core::files::FileSet;
 use mistral_core::plan::{KvPrecision, Plan, TokenizerMode};
-use mistral_core::precision::Precision;
-use serde_json::json;
 
-use super::checkpoint::{is_recent, stored_as};
+use super::alike::{self, LONGEST, STEP, TOGETHER};
+use super::checkpoint::is_recent;
 use super::engine::{self, Accelerator, Serving};
 use super::launch::{KeyWay, Launch};
 use super::{Page, render_all, unsupported};
@@ -85,63 +84,34 @@ fn command(
         table,
         ["vllm".into(), "serve".into(), Word::Variable("model")],
     );
-    command.flag(
-        "--served-model-name",
-        &serving.name,
-        why("serve.served_name", "what clients call the model"),
+    alike::identity(
+        &mut command,
+        plan,
+        ("--served-model-name", &serving.name),
+        (serving.bind, serving.port),
+        "the address that it listens on",
     )?;
-    if let Some(revision) = plan
-        .model
-        .revision
-        .as_ref()
-        .filter(|_| plan.model.local_path.is_none())
-    {
-        command.flag(
-            "--revision",
-            revision,
-            why("model.revision", "these weights and no later ones"),
-        )?;
+    alike::parallel(
+        &mut command,
+        plan,
+        ["--tensor-parallel-size", "--pipeline-parallel-size"],
+        Some(("--data-parallel-size", engine::copies(TARGET, plan)?)),
+    )?;
+    let limits = &plan.limits;
+    command
+        .flag("--max-model-len", limits.context_tokens, LONGEST)?
+        .flag("--max-num-seqs", limits.concurrency, TOGETHER)?;
+    if let Some(tokens) = limits.max_batch_tokens {
+        command.flag("--max-num-batched-tokens", tokens, STEP)?;
     }
-    command.flag_from_env(
-        "--host",
-        "HOST",
-        serving.bind,
-        why("serve.bind", "the address that it listens on"),
-    )?;
-    command.flag_from_env(
-        "--port",
-        "PORT",
-        serving.port,
-        why("serve.port", "the port that it listens on"),
-    )?;
-    placement(&mut command, plan)?;
     command.flag(
-        "--max-model-len",
-        plan.limits.context_tokens,
+        "--gpu-memory-utilization",
+        memory_share(plan)?,
         why(
-            "limits.context_tokens",
-            "the longest sequence, prompt and answer; lower it first when memory runs out",
+            "memory.total_bytes",
+            "share of each device's memory that the engine takes; other programs there need the rest",
         ),
     )?;
-    command.flag(
-        "--max-num-seqs",
-        plan.limits.concurrency,
-        why(
-            "limits.concurrency",
-            "sequences in the same moment; what memory was sized for",
-        ),
-    )?;
-    if let Some(tokens) = plan.limits.max_batch_tokens {
-        command.flag(
-            "--max-num-batched-tokens",
-            tokens,
-            why(
-                "limits.max_batch_tokens",
-                "tokens of a step: more for prompts, fewer for even answers",
-            ),
-        )?;
-    }
-    command.flag("--gpu-memory-utilization", memory_share(plan)?, why("memory.total_bytes", "share of each device's memory that the engine takes; other programs there need the rest"))?;
     precision(&mut command, plan)?;
     tokenizer(&mut command, plan)?;
     if plan.tools {
@@ -149,23 +119,16 @@ fn command(
             "--enable-auto-tool-choice",
             why("tools", "the model decides by itself when to call a tool"),
         )?;
-        command.flag(
-            "--tool-call-parser",
-            "mistral",
-            why(
-                "tools",
-                "tool calls come back as the OpenAI interface has them",
-            ),
-        )?;
     }
-    if plan.reasoning {
-        command.flag(
-            "--reasoning-parser",
-            "mistral",
-            why("reasoning", "thoughts come back apart from the answer"),
-        )?;
-    }
-    command.flag("--override-generation-config", sampling(plan)?, why("sampling", "how tokens are chosen when a request doesn't say, instead of the repository's own file"))?;
+    alike::replies(&mut command, plan)?;
+    command.flag(
+        "--override-generation-config",
+        alike::generation_config(TARGET, plan)?,
+        why(
+            "sampling",
+            "how tokens are chosen when a request doesn't say, instead of the repository's own file",
+        ),
+    )?;
     if let Some(seed) = plan.sampling.seed {
         command.flag(
             "--seed",
@@ -178,37 +141,6 @@ fn command(
 
 fn refuse(field: &'static str, found: impl std::fmt::Display, expected: &str) -> CodegenError {
     unsupported(TARGET, field, found, expected)
-}
-
-fn placement(command: &mut Command<'_>, plan: &Plan) -> Result<(), CodegenError> {
-    let p = &plan.placement;
-    let copies = engine::copies(TARGET, plan)?;
-    command.flag(
-        "--tensor-parallel-size",
-        p.tensor_parallel,
-        why(
-            "placement.tensor_parallel",
-            "devices that each layer is cut over",
-        ),
-    )?;
-    if p.pipeline_parallel > 1 {
-        command.flag(
-            "--pipeline-parallel-size",
-            p.pipeline_parallel,
-            why(
-                "placement.pipeline_parallel",
-                "groups of layers on successive devices",
-            ),
-        )?;
-    }
-    if copies > 1 {
-        command.flag(
-            "--data-parallel-size",
-            copies,
-            why("placement.count", "whole copies of the model side by side"),
-        )?;
-    }
-    Ok(())
 }
 
 /// vLLM's share of the device: the plan's own need when that is known and larger.
@@ -233,61 +165,7 @@ fn memory_share(plan: &Plan) -> Result<f64, CodegenError> {
 }
 
 fn precision(command: &mut Command<'_>, plan: &Plan) -> Result<(), CodegenError> {
-    let p = plan.precision;
-    let dtype = match p {
-        Precision::F32 => "float32",
-        Precision::F16 => "half",
-        Precision::Bf16 => "bfloat16",
-        _ => "auto",
-    };
-    command.flag(
-        "--dtype",
-        dtype,
-        why("precision", "the type that is computed in"),
-    )?;
-    // A checkpoint that is stored in this precision says so itself; a flag beside that must name
-    // the very same method, so none is given.
-    let stored = stored_as(plan, p);
-    match p {
-        Precision::F32 | Precision::F16 | Precision::Bf16 => {}
-        Precision::Fp8 if !stored => drop(command.flag(
-            "--quantization",
-            "fp8_per_tensor",
-            why("precision", "how weights are stored on the device"),
-        )?),
-        Precision::Mxfp4 if !stored => drop(command.flag(
-            "--quantization",
-            "mxfp4",
-            why("precision", "how weights are stored on the device"),
-        )?),
-        // Named, the engine refuses a checkpoint of another kind instead of loading it wide.
-        Precision::Awq if !stored => drop(command.flag(
-            "--quantization",
-            "awq",
-            why("precision", "how weights are stored on the device"),
-        )?),
-        Precision::Gptq if !stored => drop(command.flag(
-            "--quantization",
-            "gptq",
-            why("precision", "how weights are stored on the device"),
-        )?),
-        Precision::Fp8 | Precision::Mxfp4 | Precision::Awq | Precision::Gptq => {}
-        Precision::Nvfp4 | Precision::Int8 if stored => {}
-        Precision::Nvfp4 | Precision::Int8 => {
-            return Err(refuse(
-                "precision",
-                p,
-                "a repository whose name says that it is stored so",
-            ));
-        }
-        other => {
-            return Err(refuse(
-                "precision",
-                other,
-                "f32, bf16, f16, fp8, int8, awq, gptq, mxfp4 or nvfp4",
-            ));
-        }
-    }
+    alike::precision(command, plan, TARGET, "fp8_per_tensor")?;
     let cache = match plan.kv_precision {
         KvPrecision::Auto => return Ok(()),
         KvPrecision::F16 => "float16",
@@ -331,27 +209,17 @@ fn tokenizer(command: &mut Command<'_>, plan: &Plan) -> Result<(), CodegenError>
                         "this family's dimensions are in Mistral's own params.json",
                     ),
                 )?;
-                command.flag("--load-format", "mistral", why("model.spec", "of two sets of the same weights in the repository only consolidated* is loaded"))?;
+                command.flag(
+                    "--load-format",
+                    "mistral",
+                    why(
+                        "model.spec",
+                        "of two sets of the same weights in the repository only consolidated* is \
+                         loaded",
+                    ),
+                )?;
             }
         }
     }
     Ok(())
-}
-
-/// What a request gets when it doesn't say, as the engine's JSON.
-fn sampling(plan: &Plan) -> Result<String, CodegenError> {
-    let s = engine::sampling(TARGET, plan)?;
-    let mut fields = serde_json::Map::new();
-    fields.insert("temperature".to_owned(), engine::decimal(s.temperature));
-    fields.insert("top_p".to_owned(), engine::decimal(s.top_p));
-    if s.top_k > 0 {
-        fields.insert("top_k".to_owned(), json!(s.top_k));
-    }
-    if s.min_p > 0.0 {
-        fields.insert("min_p".to_owned(), engine::decimal(s.min_p));
-    }
-    if let Some(tokens) = plan.limits.max_output_tokens {
-        fields.insert("max_new_tokens".to_owned(), json!(tokens));
-    }
-    Ok(serde_json::Value::Object(fields).to_string())
 }
