@@ -351,3 +351,32 @@ fn the_same_plan_makes_the_same_files() {
         );
     }
 }
+
+/// Another crate of a build may keep maps of serde_json in the order of insertion
+/// (`preserve_order`): what is generated must not follow it.
+#[test]
+fn keys_have_one_order_in_every_build() {
+    let sampling = json!({"temperature": 0.3, "top_p": 0.9, "top_k": 40, "min_p": 0.05});
+    let limits = json!({"context_tokens": 4096, "concurrency": 4, "max_output_tokens": 512});
+    let changes = &[("/sampling", sampling), ("/limits", limits)];
+    let object = r#"{"max_new_tokens":512,"min_p":0.05,"temperature":0.3,"top_k":40,"top_p":0.9}"#;
+    for target in [Target::Vllm, Target::Sglang] {
+        let files = made(target, changes).expect("made");
+        let script = &files.get("start.sh").expect("start.sh").contents;
+        assert!(script.contains(object), "{target:?}: {script}");
+    }
+    let files = made(Target::Terraform, &[]).expect("made");
+    let main = &files.get("main.tf.json").expect("main.tf.json").contents;
+    let main: Value = serde_json::from_str(main).expect("JSON");
+    let policy = &main["resource"]["aws_iam_role"]["server"]["assume_role_policy"];
+    let policy = policy.as_str().expect("a text");
+    let order = [
+        "\"Statement\"",
+        "\"Action\"",
+        "\"Effect\"",
+        "\"Principal\"",
+        "\"Version\"",
+    ];
+    let places: Vec<_> = order.iter().map(|key| policy.find(key)).collect();
+    assert!(places.is_sorted() && places[0].is_some(), "{policy}");
+}

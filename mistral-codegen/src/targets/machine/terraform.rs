@@ -153,9 +153,9 @@ fn main(it: &Workload, instance: &str, disk: u32) -> Json {
         "provider": {"aws": {"region": "${var.region}"}},
         "data": {"aws_ssm_parameter": {"image": {"name": AMI}}},
         "resource": {
-            "aws_iam_role": {"server": {"name_prefix": "mistral-", "assume_role_policy": trust.to_string()}},
+            "aws_iam_role": {"server": {"name_prefix": "mistral-", "assume_role_policy": sorted(&trust).to_string()}},
             "aws_iam_role_policy": {"key": {
-                "name": "read-key", "role": "${aws_iam_role.server.id}", "policy": read.to_string(),
+                "name": "read-key", "role": "${aws_iam_role.server.id}", "policy": sorted(&read).to_string(),
             }},
             "aws_iam_instance_profile": {"server": {"name_prefix": "mistral-", "role": "${aws_iam_role.server.name}"}},
             "aws_security_group": {"server": {
