@@ -4,10 +4,13 @@ mod support;
 
 use std::collections::BTreeMap;
 
+use mistral_core::model::ModelSpec;
+use mistral_infer::weights::{Checkpoint, WeightStorage};
 use mistral_infer::{
-    Batch, EndOfSequence, Finish, GenerateOptions, Model, Piece, PromptLookup, Sampling,
-    SessionLimits, Speculation,
+    Batch, Constraint, EndOfSequence, Finish, GenerateOptions, InferError, Model, Piece, Progress,
+    PromptLookup, Sampling, SessionLimits, Speculation,
 };
+use safetensors::SafeTensors;
 
 fn limits(max_sequences: usize, max_batch_tokens: usize) -> SessionLimits {
     SessionLimits {
@@ -287,4 +290,89 @@ fn a_prompt_goes_where_it_forgets_least() {
             "a long second question and more"
         ]
     );
+}
+
+/// A model in whose embedding the row of `token` isn't a number.
+fn poisoned(params: &str, token: u32) -> Model {
+    let dir = tempfile::tempdir().unwrap();
+    support::write(dir.path(), params, 57);
+    let path = dir.path().join("consolidated.safetensors");
+    let mut bytes = std::fs::read(&path).unwrap();
+    let spec = ModelSpec::from_params(params).unwrap();
+    let begin = {
+        let tensors = SafeTensors::deserialize(&bytes).unwrap();
+        let table = tensors.tensor("tok_embeddings.weight").unwrap();
+        let at = table.data().as_ptr() as usize - bytes.as_ptr() as usize;
+        at + token as usize * table.shape()[1] * size_of::<f32>()
+    };
+    bytes[begin..][..size_of::<f32>()].copy_from_slice(&f32::NAN.to_le_bytes());
+    std::fs::write(&path, bytes).unwrap();
+    let weights = Checkpoint::open(dir.path(), WeightStorage::Copied).unwrap();
+    Model::from_parts(spec, &weights, Some(support::tokenizer()), 1).unwrap()
+}
+
+/// Can't say what may follow.
+struct Mute;
+
+impl Constraint for Mute {
+    fn mask(&mut self, _: &mut [f32]) -> Result<(), InferError> {
+        Err(InferError::EmptyPrompt)
+    }
+
+    fn accept(&mut self, _: u32) -> Result<Progress, InferError> {
+        Ok(Progress::Open)
+    }
+}
+
+/// Logits that aren't numbers fail a sequence alone, a router's the whole pass, and a constraint's
+/// error comes between.
+#[test]
+fn a_sequence_that_fails_leaves_the_others_as_they_are() {
+    let greedy = GenerateOptions {
+        max_tokens: 12,
+        end: EndOfSequence::Ignored,
+        ..GenerateOptions::default()
+    };
+    for (name, params) in support::shapes() {
+        let healthy = support::model(&params, 57);
+        let texts = ["be or not", "x"].map(|text| prompt(&healthy, text));
+        let alone = texts.each_ref().map(|text| {
+            let mut session = healthy.session(limits(1, 64)).unwrap();
+            let generation = session.generate(text, &greedy).unwrap();
+            let tokens = generation.map(|piece| piece.unwrap().token);
+            tokens.collect::<Vec<u32>>()
+        });
+        let used = |id: &u32| texts.iter().chain(&alone).any(|ids| ids.contains(id));
+        let bytes = support::CONTROL_TOKENS as u32..support::VOCAB as u32;
+        let bad = bytes.rev().find(|id| !used(id)).unwrap();
+        let model = poisoned(&params, bad);
+        let bad = [&texts[1][..], &[bad]].concat();
+        let mut session = model.session(limits(4, 64)).unwrap();
+        let mut batch = Batch::new(&mut session);
+        let first = batch.admit(&texts[0], &greedy).unwrap();
+        let poisoned = batch.admit(&bad, &greedy).unwrap();
+        let mute = batch.admit_constrained(&texts[0], &greedy, Some(Box::new(Mute)));
+        let second = batch.admit(&texts[1], &greedy).unwrap();
+        let mut drawn = Drawn::new();
+        let mut failed = Vec::new();
+        for _ in 0..100 {
+            let step = batch.step_apart().unwrap();
+            keep(&mut drawn, step.pieces);
+            failed.extend(step.failed.into_iter().map(|(id, _)| id));
+            if batch.is_empty() {
+                break;
+            }
+        }
+        assert!(batch.is_empty(), "{name}");
+        failed.sort_unstable();
+        assert_eq!(failed, [poisoned, mute.unwrap()], "{name}");
+        let tokens = |id| -> Vec<u32> { drawn[&id].iter().map(|piece| piece.token).collect() };
+        assert_eq!([tokens(first), tokens(second)], alone, "{name}");
+
+        // Strangers or not is the caller's choice: here they all leave.
+        batch.admit(&texts[0], &greedy).unwrap();
+        batch.admit(&bad, &greedy).unwrap();
+        batch.step().expect_err(name);
+        assert!(batch.is_empty(), "{name}");
+    }
 }

@@ -3,6 +3,17 @@
 //! Each client's sources lie in `clients/` and are the same for every plan; what a plan decides is
 //! in one file of constants and the README.
 
+/// Files of a folder of `clients/`, and where a project has them.
+macro_rules! sources {
+    ($folder:literal, $to:literal: $($name:literal),* $(,)?) => {
+        &[$(Source {
+            path: concat!($to, $name),
+            text: include_str!(concat!("../../../clients/", $folder, "/", $name)),
+            mode: FileMode::Plain,
+        }),*]
+    };
+}
+
 pub(crate) mod curl;
 pub(crate) mod python;
 pub(crate) mod rust;
@@ -183,18 +194,9 @@ pub(crate) fn billed(plan: &Plan) -> Option<(f64, f64)> {
     (input > 0.0).then(|| (input, output * f64::from(facts.max_tokens)))
 }
 
-/// A number as every language of the clients reads it: with a point, without an exponent.
-fn decimal(number: f64) -> String {
-    let text = number.to_string();
-    if text.contains('.') {
-        text
-    } else {
-        format!("{text}.0")
-    }
-}
-
-/// `number` as it was written in single precision, and not what doubling its digits makes of it.
-fn single(number: f32) -> String {
+/// A number as every language of the clients reads it: with a point, without an exponent. One of
+/// single precision keeps its digits, where doubling it first would add some.
+fn decimal(number: impl ToString) -> String {
     let text = number.to_string();
     if text.contains('.') {
         text
@@ -216,8 +218,8 @@ fn page(plan: &Plan, facts: &Facts) -> Result<Value, CodegenError> {
         hosted => plan.runtime == Runtime::MistralApi,
         key_env => facts.key_env.clone().map(made),
         max_tokens => facts.max_tokens,
-        temperature => made(single(plan.sampling.temperature)),
-        top_p => made(single(plan.sampling.top_p)),
+        temperature => made(decimal(plan.sampling.temperature)),
+        top_p => made(decimal(plan.sampling.top_p)),
         seed => made(seed.map_or("null".to_owned(), |seed| seed.to_string())),
         usd_per_mtok_in => made(decimal(facts.price.input)),
         usd_per_mtok_out => made(decimal(facts.price.output)),
@@ -260,7 +262,7 @@ mod tests {
         ] {
             assert_eq!(decimal(number), text);
         }
-        assert_eq!(single(0.15), "0.15");
+        assert_eq!(decimal(0.15f32), "0.15");
         assert!(!decimal(1e-12).contains('e'));
     }
 }

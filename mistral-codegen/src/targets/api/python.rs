@@ -24,18 +24,7 @@ const PAGES: &[Page] = &[
     ),
 ];
 
-const SOURCES: &[Source] = &[
-    Source {
-        path: "client.py",
-        text: include_str!("../../../clients/python/client.py"),
-        mode: FileMode::Plain,
-    },
-    Source {
-        path: "main.py",
-        text: include_str!("../../../clients/python/main.py"),
-        mode: FileMode::Plain,
-    },
-];
+const SOURCES: &[Source] = sources!["python", "": "client.py", "main.py"];
 
 /// What the client reads when it starts: data, so that no text of a plan is code.
 #[derive(Serialize)]

@@ -4,7 +4,7 @@ use minijinja::{Value, context};
 use mistral_core::files::{FileMode, FileSet};
 use mistral_core::plan::Plan;
 
-use super::{Facts, Source, add, facts, page};
+use super::{Facts, Source, add, decimal, facts, page};
 use crate::quote::rust_str;
 use crate::targets::rust::{constant, optional};
 use crate::targets::{Page, render_all};
@@ -29,17 +29,7 @@ const PAGES: &[Page] = &[
     ),
 ];
 
-macro_rules! sources {
-    ($($name:literal),* $(,)?) => {
-        &[$(Source {
-            path: concat!("src/", $name),
-            text: include_str!(concat!("../../../clients/rust/", $name)),
-            mode: FileMode::Plain,
-        }),*]
-    };
-}
-
-const SOURCES: &[Source] = sources![
+const SOURCES: &[Source] = sources!["rust", "src/":
     "client.rs",
     "error.rs",
     "guard.rs",
@@ -64,16 +54,14 @@ pub(crate) fn generate(plan: &Plan, options: &Options) -> Result<FileSet, Codege
 fn constants(plan: &Plan, facts: &Facts) -> Value {
     let key = facts.key_env.as_ref().map(|name| rust_str(name));
     let float = |number: f64| format!("{number:?}");
-    // Doubles that print as the plan's single-precision numbers do.
-    let single = |number: f32| super::single(number);
     let rows = [
         ("MODEL", "&str", rust_str(&facts.model)),
         ("BASE_URL", "&str", rust_str(&facts.base_url)),
         ("DIALECT", "&str", rust_str(facts.dialect)),
         ("KEY_VARIABLE", "Option<&str>", optional(key)),
         ("MAX_TOKENS", "u32", facts.max_tokens.to_string()),
-        ("TEMPERATURE", "f64", single(plan.sampling.temperature)),
-        ("TOP_P", "f64", single(plan.sampling.top_p)),
+        ("TEMPERATURE", "f64", decimal(plan.sampling.temperature)),
+        ("TOP_P", "f64", decimal(plan.sampling.top_p)),
         ("SEED", "Option<u64>", optional(plan.sampling.seed)),
         ("USD_PER_MTOK_IN", "f64", float(facts.price.input)),
         ("USD_PER_MTOK_OUT", "f64", float(facts.price.output)),

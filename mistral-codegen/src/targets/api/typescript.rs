@@ -30,33 +30,8 @@ const PAGES: &[Page] = &[
     ),
 ];
 
-const SOURCES: &[Source] = &[
-    Source {
-        path: "src/client.ts",
-        text: include_str!("../../../clients/typescript/client.ts"),
-        mode: FileMode::Plain,
-    },
-    Source {
-        path: "src/guard.ts",
-        text: include_str!("../../../clients/typescript/guard.ts"),
-        mode: FileMode::Plain,
-    },
-    Source {
-        path: "src/main.ts",
-        text: include_str!("../../../clients/typescript/main.ts"),
-        mode: FileMode::Plain,
-    },
-    Source {
-        path: "src/settings.ts",
-        text: include_str!("../../../clients/typescript/settings.ts"),
-        mode: FileMode::Plain,
-    },
-    Source {
-        path: "src/types.ts",
-        text: include_str!("../../../clients/typescript/types.ts"),
-        mode: FileMode::Plain,
-    },
-];
+const SOURCES: &[Source] =
+    sources!["typescript", "src/": "client.ts", "guard.ts", "main.ts", "settings.ts", "types.ts"];
 
 /// The client for `plan`.
 pub(crate) fn generate(plan: &Plan, options: &Options) -> Result<FileSet, CodegenError> {
