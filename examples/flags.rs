@@ -4,7 +4,7 @@
 //! ```sh
 //! cargo run --example flags -- lint README.md recipes/
 //! cargo run --example flags -- migrate --from vllm:0.10.0 --to vllm 'vllm serve m --swap-space 4'
-//! cargo run --example flags -- explain PLAN.json
+//! cargo run --example flags -- explain PLAN.json --target guidellm
 //! cargo run --example flags -- build --engine vllm --package WHEEL --date YYYY-MM-DD
 //! ```
 //!
@@ -16,17 +16,17 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 use mistral_codegen::flags::{self, Finding, FlagTable};
-use mistral_codegen::{Plan, explain};
+use mistral_codegen::{Plan, explain, explain_target};
 use mistral_examples::{Arguments, Outcome, UsageError, print_line, run};
 use serde::Serialize;
 
 const USAGE: &str = "lint FILE_OR_FOLDER... [--against ENGINE[:VERSION]] | \
                      migrate --from ENGINE:VERSION --to ENGINE[:VERSION] COMMAND | \
-                     explain PLAN.json | versions | \
+                     explain PLAN.json [--target NAME] | versions | \
                      build --engine NAME --package FILE --date YYYY-MM-DD [--version V] [--source TEXT]";
 const OPTIONS: mistral_examples::Options<'static> = mistral_examples::Options {
     valued: &[
-        "against", "from", "to", "engine", "package", "date", "version", "source",
+        "against", "from", "to", "target", "engine", "package", "date", "version", "source",
     ],
     switches: &[],
     max_positional: 64,
@@ -42,7 +42,10 @@ fn main() -> ExitCode {
         match arguments.required(0, "lint, migrate, explain, versions or build")? {
             "lint" => lint(arguments),
             "migrate" => migrate(arguments),
-            "explain" => explained(arguments.required(1, "PLAN.json")?),
+            "explain" => explained(
+                arguments.required(1, "PLAN.json")?,
+                arguments.text("target"),
+            ),
             "versions" => versions(),
             "build" => build(arguments),
             other => Err(UsageError(format!(
@@ -193,10 +196,14 @@ fn migrate(arguments: &Arguments) -> Result<Outcome, Box<dyn Error>> {
     })
 }
 
-fn explained(path: &str) -> Result<Outcome, Box<dyn Error>> {
+fn explained(path: &str, target: Option<&str>) -> Result<Outcome, Box<dyn Error>> {
     let text = std::fs::read(path).map_err(|e| format!("{path}: {e}"))?;
     let plan: Plan = serde_json::from_slice(&text).map_err(|e| format!("{path}: {e}"))?;
-    for line in explain(&plan)? {
+    let all = match target {
+        Some(target) => explain_target(target.parse()?, &plan)?,
+        None => explain(&plan)?,
+    };
+    for line in all {
         print_line(&line)?;
     }
     Ok(Outcome::Good)

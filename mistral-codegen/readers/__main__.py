@@ -18,7 +18,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("engine", choices=["vllm", "vllm-tpu", "sglang", "llama-server", "ollama"])
+    parser.add_argument("engine", choices=["vllm", "vllm-tpu", "sglang", "llama-server", "ollama", "guidellm"])
     parser.add_argument("package")
     parser.add_argument("--version", help="else from the wheel's name")
     parser.add_argument("--source", help="else the wheel's name")

@@ -11,7 +11,7 @@ use serde_json::Value;
 use similar::TextDiff;
 
 use crate::flags::Explained;
-use crate::{CodegenError, Options, Target, explain, generate};
+use crate::{CodegenError, Options, Target, explain_target, generate};
 
 /// Lines around a change that are shown with it.
 const CONTEXT: usize = 2;
@@ -21,7 +21,7 @@ const CONTEXT: usize = 2;
 pub struct PlanDiff {
     /// Fields that differ, in the order of their paths. Reasons aren't among them.
     pub fields: Vec<FieldChange>,
-    /// Flags of the engine's command that differ; none for an engine without flags.
+    /// Flags of the target's command that differ; none for an engine without flags.
     pub flags: Vec<FlagChange>,
     /// Reasons that only the new plan has: why it was made so.
     pub reasons: Vec<Reason>,
@@ -85,10 +85,10 @@ pub fn diff(
         &generate(target, new, options)?,
     );
     // An engine without a command has no flags to compare.
-    let flags = |plan| explain(plan).unwrap_or_default();
+    let flags = |plan| explain_target(target, plan).unwrap_or_default();
     Ok(PlanDiff {
         fields: changed_fields(&leaves(old)?, &leaves(new)?),
-        flags: changed_flags(flags(old), flags(new)),
+        flags: changed_flags(&flags(old), &flags(new)),
         reasons: new
             .reasons
             .iter()
@@ -143,14 +143,23 @@ fn changed_fields(
         .collect()
 }
 
-fn changed_flags(old: Vec<Explained>, new: Vec<Explained>) -> Vec<FlagChange> {
-    let gone = |flag: &Explained| !new.iter().any(|n| n.flag == flag.flag);
-    let removed = old.iter().filter(|flag| gone(flag)).map(|flag| FlagChange {
-        flag: flag.clone(),
+fn changed_flags(old: &[Explained], new: &[Explained]) -> Vec<FlagChange> {
+    // A flag that is said several times is compared with the same one of the others.
+    let pair = |all: &[Explained], nth: usize, flag: &Explained| {
+        let mut same = all.iter().filter(|other| other.flag == flag.flag);
+        same.nth(nth).cloned()
+    };
+    let before = |all: &[Explained], at: usize| {
+        let same = all[..at].iter().filter(|flag| flag.flag == all[at].flag);
+        same.count()
+    };
+    let gone = |at: &usize| pair(new, before(old, *at), &old[*at]).is_none();
+    let removed = (0..old.len()).filter(gone).map(|at| FlagChange {
+        flag: old[at].clone(),
         change: FlagFate::Removed,
     });
-    let kept = new.iter().filter_map(|flag| {
-        let change = match old.iter().find(|o| o.flag == flag.flag) {
+    let kept = new.iter().enumerate().filter_map(|(at, flag)| {
+        let change = match pair(old, before(new, at), flag) {
             None => FlagFate::Added,
             Some(o) if o.value != flag.value => FlagFate::Was(o.value.clone()),
             Some(_) => return None,

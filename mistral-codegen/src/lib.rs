@@ -43,6 +43,6 @@ pub use diff::{FieldChange, FileChange, FlagChange, FlagFate, PlanDiff, diff};
 pub use error::CodegenError;
 pub use mistral_core::files::{FileSet, GeneratedFile};
 pub use mistral_core::plan::Plan;
-pub use target::{Dependency, Options, Target, explain, generate};
+pub use target::{Dependency, Options, Target, explain, explain_target, generate};
 pub use targets::cluster::Cluster;
 pub use targets::cuda;

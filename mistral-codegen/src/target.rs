@@ -136,6 +136,8 @@ targets! {
 
     /// A load test with k6.
     K6: "k6", "a load test with k6 at the plan's rate, against its predicted latencies", targets::load_test::k6;
+    /// A load test with GuideLLM.
+    Guidellm: "guidellm", "a load test with GuideLLM at the plan's rate, against its predicted latencies", targets::load_test::guidellm;
 }
 
 impl Target {
@@ -234,4 +236,16 @@ pub fn generate(target: Target, plan: &Plan, options: &Options) -> Result<FileSe
 /// it, and as [`generate`].
 pub fn explain(plan: &Plan) -> Result<Vec<Explained>, CodegenError> {
     targets::launch::explained(plan)
+}
+
+/// Each flag or setting of the command that `target` makes, with its value and why it is there:
+/// those of a load test where it is one, else those of the plan's engine.
+///
+/// # Errors
+/// As [`explain`].
+pub fn explain_target(target: Target, plan: &Plan) -> Result<Vec<Explained>, CodegenError> {
+    match target {
+        Target::Guidellm => targets::load_test::explained(plan),
+        _ => explain(plan),
+    }
 }

@@ -23,6 +23,7 @@ const STARTS: &[(&str, &str)] = &[
     ("trtllm-serve", "tensorrt-llm"),
     ("llama-server", "llama-server"),
     ("llama.cpp:server", "llama-server"),
+    ("guidellm run", "guidellm"),
 ];
 
 /// Lines that one command or list may have: longer ones are cut there.

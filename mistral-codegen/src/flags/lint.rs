@@ -218,6 +218,17 @@ fn judged(table: &FlagTable, argument: &Argument) -> Option<FindingKind> {
             found: found.chars().take(80).collect(),
         });
     }
+    for value in values().filter(|value| !is_placeholder(value)) {
+        let flaw = takes
+            .settings(value)
+            .and_then(|settings| table.check_settings(&name.flag, &settings).err());
+        if let Some(flaw) = flaw {
+            return Some(FindingKind::Value {
+                expected: format!("settings that its kind has ({flaw})"),
+                found: value.chars().take(80).collect(),
+            });
+        }
+    }
     if let Some(instead) = table.deprecated.get(&name.flag) {
         let rule = table
             .changes

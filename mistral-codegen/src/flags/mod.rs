@@ -10,6 +10,7 @@ mod command;
 mod find;
 mod lint;
 mod migrate;
+mod settings;
 mod table;
 mod takes;
 mod words;
@@ -20,6 +21,7 @@ pub use command::{Command, Explained, Why, Word, why};
 pub use find::command_words;
 pub use lint::{Finding, FindingKind, LintReport, lint, lint_command};
 pub use migrate::{Migrated, Migration, Unresolved, migrate};
+pub use settings::Settings;
 pub use table::FlagTable;
 
 use crate::CodegenError;
@@ -72,6 +74,8 @@ tables! {
     LLAMA_SERVER: "llama-server.json", "llama-server-py0.3.36.json";
     /// Commands and parameters of Ollama's Modelfile, and its environment, at commit fb30760.
     OLLAMA: "ollama.json", "ollama-fb30760.json";
+    /// `guidellm run` of GuideLLM 0.8.1, with the settings that its options take.
+    GUIDELLM: "guidellm.json", "guidellm-0.8.1.json";
 }
 
 fn embedded(read: &str, kept: &str) -> FlagTable {
@@ -114,7 +118,7 @@ mod tests {
 
     #[test]
     fn tables_are_read_and_refuse_by_name() {
-        assert_eq!(tables().len(), 8);
+        assert_eq!(tables().len(), 9);
         let vllm = &*VLLM;
         let llama = &*LLAMA_SERVER;
         let sglang = &*SGLANG;

@@ -216,7 +216,10 @@ impl FlagTable {
             takes.has_parts() && value.is_some()
         };
         if fits {
-            return Ok(());
+            return match value.and_then(|value| takes.settings(value)) {
+                Some(settings) => self.check_settings(&name.flag, &settings),
+                None => Ok(()),
+            };
         }
         Err(CodegenError::FlagValue {
             engine: self.engine.clone(),

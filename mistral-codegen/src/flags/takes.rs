@@ -4,6 +4,8 @@ use std::net::IpAddr;
 
 use serde::Deserialize;
 
+use super::settings;
+
 /// What a flag takes.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(untagged)]
@@ -53,6 +55,8 @@ pub(super) enum Kind {
     Object,
     /// A JSON object, or a name.
     JsonOrText,
+    /// A kind with its settings: a JSON object, or `kind=NAME,…`.
+    Config,
     /// Any text that doesn't look like a flag.
     Text,
 }
@@ -70,6 +74,13 @@ impl Takes {
 
     pub(super) fn is_toggle(&self) -> bool {
         matches!(self, Self::Kind(Kind::Toggle))
+    }
+
+    /// The kind and settings that `value` gives it.
+    pub(super) fn settings(&self, value: &str) -> Option<serde_json::Value> {
+        matches!(self, Self::Kind(Kind::Config))
+            .then(|| settings::parsed(value))
+            .flatten()
     }
 
     /// Whether `--flag.key value` sets a part of it.
@@ -118,6 +129,7 @@ impl Kind {
             Self::Json => "a JSON value",
             Self::Object => "a JSON object",
             Self::JsonOrText => "a JSON object or a name",
+            Self::Config => "kind=NAME with settings, or the same as a JSON object",
             Self::Text => "a text that doesn't begin with -",
         }
     }
@@ -155,6 +167,7 @@ impl Kind {
             Self::Json => json().is_some(),
             Self::Object => json().is_some_and(|value| value.is_object()),
             Self::JsonOrText => !v.trim_start().starts_with('{') || json().is_some(),
+            Self::Config => settings::parsed(v).is_some(),
             Self::Text => !v.is_empty() && !v.starts_with('-'),
         }
     }

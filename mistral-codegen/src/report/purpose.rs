@@ -137,6 +137,15 @@ const PURPOSES: &[(&str, &str)] = &[
     ),
     ("load.json", "the requests of the load test"),
     ("script.js", "the load test, as k6 runs it"),
+    ("scenario.json", "the load test, as GuideLLM reads it"),
+    (
+        "load-test.sh",
+        "runs the load test and says whether it was passed",
+    ),
+    (
+        "verdict.py",
+        "holds what was measured against the plan's predictions",
+    ),
     (
         "requirements-convert.txt",
         "the packages that convert the model, with their versions pinned",

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `*.sh` | `bash -n`, `shellcheck` |
 //! | `start.sh` of an engine | its flags and values, against the engine's table (built in) |
+//! | `load-test.sh`, `scenario.json` of GuideLLM | flags and settings, against its table (built in) |
 //! | `Modelfile` | a parser after the grammar of Ollama's own (built in) |
 //! | `options.yaml` of TensorRT-LLM | names and kinds of its options (built in) |
 //! | `Dockerfile` | `hadolint` |

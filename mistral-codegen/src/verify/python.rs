@@ -47,7 +47,7 @@ pub(super) fn check(
     verdict: &mut Verdict,
 ) -> Result<(), CodegenError> {
     let sources: Vec<&str> = files.iter().filter_map(python).collect();
-    if sources.is_empty() || !target.is_python_program() {
+    if sources.is_empty() || !(target.is_python_program() || target == Target::Guidellm) {
         return Ok(());
     }
     for path in &sources {

@@ -7,8 +7,9 @@ use mistral_core::files::GeneratedFile;
 use super::child::Job;
 use super::fields;
 use super::{Check, Checkers, FILE_TIME, Verdict, engine_files};
-use crate::flags::{FlagTable, LLAMA_SERVER, SGLANG, TENSORRT_LLM, VLLM, VLLM_TPU};
+use crate::flags::{FlagTable, GUIDELLM, LLAMA_SERVER, SGLANG, TENSORRT_LLM, VLLM, VLLM_TPU};
 use crate::quote::shell_words;
+use crate::targets::load_test;
 use crate::{CodegenError, Target};
 
 pub(super) fn check(
@@ -83,6 +84,15 @@ pub(super) fn check(
             "trtllm options",
         );
     }
+    if target == Target::Guidellm {
+        let detail = match name {
+            "load-test.sh" => command_flags(&file.contents, "\nguidellm run ", &GUIDELLM),
+            "scenario.json" => load_test::check_scenario(&file.contents),
+            _ => return Ok(()),
+        };
+        verdict.add(path, Some(built_in("flags", detail)), "flags");
+        return Ok(());
+    }
     let table: &FlagTable = match target {
         Target::Vllm => &VLLM,
         Target::VllmTpu => &VLLM_TPU,
@@ -92,7 +102,7 @@ pub(super) fn check(
         _ => return Ok(()),
     };
     if name == "start.sh" {
-        let detail = flags(&file.contents, table);
+        let detail = command_flags(&file.contents, "\nexec ", table);
         verdict.add(path, Some(built_in("flags", detail)), "flags");
     }
     Ok(())
@@ -107,12 +117,13 @@ pub(super) fn built_in(tool: &'static str, detail: String) -> Check {
     }
 }
 
-/// What is wrong with the flags of the script's `exec`; empty when nothing is.
-fn flags(script: &str, table: &FlagTable) -> String {
-    // The command is the script's last one.
-    let Some((_, command)) = script.rsplit_once("\nexec ") else {
+/// What is wrong with the flags of the script's command, which is the last that begins so and goes
+/// on to an empty line or the end; empty when nothing is.
+fn command_flags(script: &str, begin: &str, table: &FlagTable) -> String {
+    let Some((_, command)) = script.rsplit_once(begin) else {
         return "no command found".to_owned();
     };
+    let command = command.split("\n\n").next().unwrap_or(command);
     match shell_words(command) {
         None => "the command has something that a shell expands".to_owned(),
         Some(words) => {
@@ -159,7 +170,7 @@ mod tests {
             ("#!x\nvllm serve\n", "no command"),
         ];
         for (script, part) in cases {
-            let found = flags(script, &VLLM);
+            let found = command_flags(script, "\nexec ", &VLLM);
             assert!(
                 found.contains(part) && found.is_empty() == part.is_empty(),
                 "{script}{found}"
