@@ -1,6 +1,6 @@
 //! Measures a model: prompt and decode rates, time to first token, memory.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -14,10 +14,19 @@ use mistral_infer::{
 
 const USAGE: &str = "MODEL [--prompt N] [--gen N] [--depth N] [--batch N] [--threads N] [--repeat N] \
                      [--isa NAME] [--cache f32|f16|bf16|q8] \
-                     [--weights mapped|copied]";
+                     [--weights mapped|copied] [--schedules FILE]";
 const OPTIONS: Options<'static> = Options {
     valued: &[
-        "prompt", "gen", "depth", "batch", "threads", "repeat", "isa", "cache", "weights",
+        "prompt",
+        "gen",
+        "depth",
+        "batch",
+        "threads",
+        "repeat",
+        "isa",
+        "cache",
+        "weights",
+        "schedules",
     ],
     switches: &[],
     max_positional: 1,
@@ -49,6 +58,7 @@ fn main() -> ExitCode {
             load.isa = Some(Isa::from_name(name).ok_or_else(unknown)?);
         }
         load.storage = weight_storage(arguments)?;
+        load.schedules = arguments.text("schedules").map(PathBuf::from);
         eprintln!("{}", memory(path, &load, &options.session_limits())?);
         let start = Instant::now();
         let model = Model::load(Path::new(path), &load)?;

@@ -1,7 +1,7 @@
 //! Continues a text, streamed.
 
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -13,7 +13,7 @@ use mistral_infer::{
 
 const USAGE: &str = "MODEL --prompt TEXT [--max-tokens N] [--temperature T] [--seed S] \
     [--lookup N] [--prompt-cache FILE] [--cache f32|f16|bf16|q8] [--weights mapped|copied] \
-    [--max-bytes N]";
+    [--max-bytes N] [--schedules FILE]";
 const OPTIONS: Options<'static> = Options {
     valued: &[
         "prompt",
@@ -25,6 +25,7 @@ const OPTIONS: Options<'static> = Options {
         "cache",
         "weights",
         "max-bytes",
+        "schedules",
     ],
     switches: &[],
     max_positional: 1,
@@ -52,6 +53,7 @@ fn main() -> ExitCode {
         };
         let load = LoadOptions {
             storage: weight_storage(arguments)?,
+            schedules: arguments.text("schedules").map(PathBuf::from),
             ..LoadOptions::default()
         };
         let plan = memory(path, &load, &limits)?;

@@ -3,7 +3,6 @@
 use std::error::Error;
 
 use mistral_codegen::tune::{Bench, Case, Guard, Point, Space};
-use mistral_core::hardware::Hardware;
 use mistral_core::precision::{Format, Precision};
 use mistral_core::schedule::{Fingerprint, Found, Schedule, ScheduleBook, Shapes};
 use mistral_examples::{print_line, today};
@@ -233,11 +232,7 @@ pub(crate) fn tune(search: &mut Search, book: Option<&str>) -> Result<(), Box<dy
         }
         if let Some(schedule) = schedule {
             found.insert(Found {
-                machine: Fingerprint {
-                    cpu: Hardware::detect().cpu.model,
-                    isa,
-                    threads: search.threads as u32,
-                },
+                machine: Fingerprint::here(&isa, search.threads),
                 shapes: Shapes {
                     dim: DIM as u32,
                     hidden_dim: HIDDEN as u32,

@@ -6,6 +6,7 @@ use std::str::FromStr;
 use mistral_core::catalog::ApiPrice;
 use mistral_core::files::FileSet;
 use mistral_core::plan::Plan;
+use mistral_core::schedule::ScheduleBook;
 
 use crate::CodegenError;
 use crate::flags::Explained;
@@ -200,6 +201,9 @@ pub struct Options {
     pub image: Option<String>,
     /// What clusters need to know and a plan doesn't say.
     pub cluster: Cluster,
+    /// Schedules that a search found for the CPU kernels; those for the plan's precision go with the
+    /// server of the `rust` target, which follows what they have for its machine.
+    pub schedules: Option<ScheduleBook>,
 }
 
 /// Where a cargo project finds a crate.

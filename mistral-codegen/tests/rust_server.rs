@@ -11,6 +11,9 @@ use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use mistral_codegen::{Dependency, Options, Plan, Target, generate};
+use mistral_core::files::FileSet;
+use mistral_core::precision::Precision;
+use mistral_core::schedule::{Schedule, ScheduleBook};
 use serde_json::{Value, json};
 
 const KEY: &str = "a key of the test: 'quoted' $HOME";
@@ -376,6 +379,94 @@ fn the_model_of_this_repository_is_served() {
     {
         assert!(server.child.wait().expect("waits").success());
     }
+}
+
+#[test]
+fn released_weights_become_the_file_that_is_served() {
+    let released = workspace().join("assets/tiny-mixtral");
+    if !released.join("model.safetensors").is_file() {
+        println!("skipped: no model in assets/tiny-mixtral");
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let quantize = |to: &str| {
+        let to = folder.path().join(to);
+        let out = Command::new(&built().1)
+            .arg("--quantize")
+            .arg(&released)
+            .env("MODEL_PATH", &to)
+            .output()
+            .expect("starts");
+        (to, out)
+    };
+    let (_, refused) = quantize("a folder");
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(!refused.status.success() && said.contains("GGUF"), "{said}");
+    let (file, made) = quantize("new/model.gguf");
+    let said = String::from_utf8_lossy(&made.stderr).into_owned();
+    assert!(made.status.success(), "{said}");
+    let ask = |model: &Path| {
+        let body = json!({"prompt": "KING HENRY:\n", "temperature": 0, "max_tokens": 20});
+        let (status, text) = Server::start(model).post(KEY, &body.to_string());
+        assert_eq!(status, 200, "{text}");
+        let body = text.split_once("\r\n\r\n").expect("a head").1;
+        let answer: Value = serde_json::from_str(body).expect("JSON");
+        answer["choices"][0]["text"].clone()
+    };
+    // The project's plan is in f32, so that nothing was rounded.
+    assert_eq!(ask(&file), ask(&released));
+}
+
+#[test]
+fn a_quantised_plan_makes_its_file_of_released_weights() {
+    let quantised = |name: &str| {
+        let model = json!({"id": "test", "hf_repo": name});
+        let plan = plan(&[("/model", model), ("/precision", json!("q4_k_m"))]);
+        let files = generate(Target::Rust, &plan, &options()).expect("made");
+        let text = |path: &str| files.get(path).expect(path).contents.clone();
+        (text("src/plan.rs"), text("README.md"))
+    };
+    let (constants, readme) = quantised("mistralai/Mistral-7B");
+    assert!(constants.contains("\"model/Mistral-7B-Q4_K_M.gguf\""));
+    assert!(constants.contains("PRECISION: &str = \"q4_k_m\""));
+    assert!(readme.contains("--quantize model/released"), "{readme}");
+    let (constants, readme) = quantised("someone/Mistral-7B-GGUF");
+    assert!(constants.contains("MODEL_PATH: &str = \"model\""));
+    assert!(!readme.contains("--quantize"), "{readme}");
+}
+
+/// A book goes with the server when it has something for the plan's precision.
+#[test]
+fn schedules_go_with_the_server() {
+    let found = |precision: &str| {
+        json!({
+            "machine": {"cpu": "a processor", "isa": "avx2", "threads": 2},
+            "shapes": {"dim": 64, "hidden_dim": 128, "experts": 0, "precision": precision},
+            "schedule": serde_json::to_value(Schedule::default()).expect("plain data"),
+            "gain": 1.1, "command": "tune kernels", "date": "2026-11-24",
+        })
+    };
+    let made = |book: Value| {
+        let options = Options {
+            schedules: serde_json::from_value(book).expect("a book"),
+            ..options()
+        };
+        generate(Target::Rust, &plan(&[]), &options).expect("made")
+    };
+    let files = made(json!({"schema": 1, "found": [found("f32"), found("q4_k_m")]}));
+    let text = &files.get("schedules.json").expect("the book").contents;
+    let book: ScheduleBook = serde_json::from_str(text).expect("a book");
+    let precisions: Vec<_> = book.found.iter().map(|f| f.shapes.precision).collect();
+    assert_eq!(precisions, [Precision::F32]);
+    let constants = |files: &FileSet| files.get("src/plan.rs").expect("made").contents.clone();
+    assert!(constants(&files).contains("Some(\"schedules.json\")"));
+    assert!((files.get("Dockerfile").expect("made").contents).contains("COPY schedules.json"));
+    assert!((files.get(".dockerignore").expect("made").contents).contains("!schedules.json"));
+
+    let files = made(json!({"schema": 1, "found": [found("q4_k_m")]}));
+    assert!(files.get("schedules.json").is_none());
+    assert!(constants(&files).contains("SCHEDULES: Option<&str> = None"));
+    assert!(!(files.get("Dockerfile").expect("made").contents).contains("schedules"));
 }
 
 /// Answers are asked for under schemas, and each is looked at.

@@ -3,8 +3,10 @@
 //! A schedule changes how work is cut and fetched, never what is computed: results are the same
 //! bit by bit.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
+use crate::hardware::Hardware;
+use crate::model::ModelSpec;
 use crate::precision::Precision;
 
 /// How products of weights and activations are cut over threads and caches.
@@ -127,6 +129,20 @@ pub struct Fingerprint {
     pub threads: u32,
 }
 
+impl Fingerprint {
+    /// This machine, with kernels on an instruction set and a number of threads. The processor's name
+    /// is empty where the system doesn't tell it.
+    #[must_use]
+    pub fn here(isa: &str, threads: usize) -> Self {
+        let cpu = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+        Self {
+            cpu: Hardware::from_proc(&cpu, "").cpu.model,
+            isa: isa.to_owned(),
+            threads: u32::try_from(threads).unwrap_or(u32::MAX),
+        }
+    }
+}
+
 /// Which products a schedule was found for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -139,6 +155,21 @@ pub struct Shapes {
     pub experts: u32,
     /// Storage of the weights.
     pub precision: Precision,
+}
+
+impl Shapes {
+    /// The products of a model whose weights are stored in `precision`.
+    #[must_use]
+    pub fn of(spec: &ModelSpec, precision: Precision) -> Self {
+        let width = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        let moe = spec.moe.as_ref();
+        Self {
+            dim: width(spec.dim),
+            hidden_dim: width(moe.map_or(spec.hidden_dim, |m| m.expert_hidden_dim)),
+            experts: moe.map_or(0, |m| width(m.num_experts)),
+            precision,
+        }
+    }
 }
 
 /// A schedule that was found, with what it gained.
@@ -159,15 +190,25 @@ pub struct Found {
     pub date: String,
 }
 
-/// Schedules by machine and shapes: what a search writes, and a program looks up before it loads a
-/// model (`LoadOptions::schedule` of `mistral-infer`).
+/// Schedules by machine and shapes: what a search writes, and `mistral-infer` looks up when it loads a
+/// model (`LoadOptions::schedules`).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ScheduleBook {
-    /// Version of the serialised form.
+    /// Version of the serialised form; another one isn't read.
+    #[serde(deserialize_with = "own_version")]
     pub schema: u32,
     /// One a machine and shapes.
     pub found: Vec<Found>,
+}
+
+fn own_version<'de, D: Deserializer<'de>>(from: D) -> Result<u32, D::Error> {
+    let (found, expected) = (u32::deserialize(from)?, ScheduleBook::SCHEMA);
+    if found == expected {
+        return Ok(found);
+    }
+    let message = format!("schedules of version {found}, expected {expected}");
+    Err(serde::de::Error::custom(message))
 }
 
 impl Default for ScheduleBook {
@@ -276,6 +317,20 @@ mod tests {
         broken.schedule.few_tasks = 0;
         book.insert(broken);
         assert_eq!(book.find(&machine(16), &shapes(14336)), None);
+    }
+
+    #[test]
+    fn a_book_of_another_version_is_not_read() {
+        let mut book = ScheduleBook::default();
+        book.insert(found(2, 14336, 1));
+        let text = serde_json::to_string(&book).expect("plain data");
+        assert_eq!(serde_json::from_str::<ScheduleBook>(&text).ok(), Some(book));
+        let newer = text.replacen("\"schema\":1", "\"schema\":2", 1);
+        let error = serde_json::from_str::<ScheduleBook>(&newer).expect_err("another version");
+        assert!(
+            error.to_string().contains("version 2, expected 1"),
+            "{error}"
+        );
     }
 
     #[test]

@@ -33,6 +33,15 @@ pub enum InferError {
         #[source]
         source: mistral_core::CoreError,
     },
+    /// A file that is no book of schedules.
+    #[error("{}: not a book of schedules", path.display())]
+    Schedules {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: serde_json::Error,
+    },
     /// A description that the program built or changed is refused.
     #[error("model description: refused")]
     Inconsistent(#[from] mistral_core::CoreError),

@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 
 use mistral_core::model::ModelSpec;
 use mistral_core::precision::{Format, Precision};
-use mistral_core::schedule::Schedule;
+use mistral_core::schedule::{self, Schedule, ScheduleBook, Shapes};
 use mistral_kernels::{CacheType, Cpu, Isa};
 
 use crate::decoder::{DecoderWeights, SessionLimits};
@@ -37,11 +37,12 @@ pub struct LoadOptions {
     /// The instruction set of the kernels, to compare one with another; the processor's best when
     /// `None`.
     pub isa: Option<Isa>,
-    /// How kernels cut and fetch their work, for example from a [`ScheduleBook`]; the usual way when
-    /// `None`. Results are the same bit by bit.
-    ///
-    /// [`ScheduleBook`]: mistral_core::schedule::ScheduleBook
+    /// How kernels cut and fetch their work; what `schedules` says when `None`. Results are the same
+    /// bit by bit.
     pub schedule: Option<Schedule>,
+    /// A [`ScheduleBook`]'s file. What it has for this machine, these threads and the model's shapes is
+    /// followed ([`Cpu::schedule`] tells); the usual way where it has nothing.
+    pub schedules: Option<PathBuf>,
 }
 
 impl Default for LoadOptions {
@@ -54,6 +55,7 @@ impl Default for LoadOptions {
             chat_version: None,
             isa: None,
             schedule: None,
+            schedules: None,
         }
     }
 }
@@ -84,8 +86,20 @@ impl Model {
     /// has another shape, when the tokenizer doesn't fit the vocabulary, or when the processor lacks
     /// the instruction set asked for.
     pub fn load(path: impl AsRef<Path>, options: &LoadOptions) -> Result<Model, InferError> {
+        let book = match (options.schedule, &options.schedules) {
+            (None, Some(file)) => read_schedules(file)?,
+            _ => ScheduleBook::default(),
+        };
+        let mut cpu = cpu(options)?;
         let (spec, checkpoint, tokenizer) = open(path.as_ref(), options)?;
-        Model::assemble(spec, &checkpoint, tokenizer, cpu(options)?)
+        // Weights whose mix of formats has no name were never searched for.
+        if let Some(precision) = checkpoint.precision() {
+            let machine = schedule::Fingerprint::here(cpu.isa().name(), cpu.threads());
+            if let Some(found) = book.find(&machine, &Shapes::of(&spec, precision)) {
+                cpu.set_schedule(found)?;
+            }
+        }
+        Model::assemble(spec, &checkpoint, tokenizer, cpu)
     }
 
     /// A model from a description and weights that you opened yourself.
@@ -314,6 +328,14 @@ fn cpu(options: &LoadOptions) -> Result<Cpu, InferError> {
         cpu.set_schedule(schedule)?;
     }
     Ok(cpu)
+}
+
+fn read_schedules(path: &Path) -> Result<ScheduleBook, InferError> {
+    let text = crate::read_text(path, MAX_CONFIG_BYTES)?;
+    serde_json::from_str(&text).map_err(|source| InferError::Schedules {
+        path: path.to_owned(),
+        source,
+    })
 }
 
 /// Reads the description beside the weights.

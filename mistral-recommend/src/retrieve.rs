@@ -196,8 +196,15 @@ fn precisions(
             if known { GGUF.to_vec() } else { Vec::new() }
         }
         Runtime::Mlx => vec![Precision::Mlx4],
-        // Its files are 16-bit; published 8-bit ones aren't read.
-        Runtime::MistralInfer if native == Precision::Bf16 => vec![Precision::Bf16],
+        // It reads 16-bit weights, and quantises them itself; published 8-bit ones aren't read.
+        Runtime::MistralInfer if native == Precision::Bf16 => {
+            let grouped = matches!(
+                architecture,
+                Architecture::Mistral | Architecture::Mixtral | Architecture::Ministral3
+            );
+            let quantised = if grouped { GGUF } else { &[] };
+            [&[Precision::Bf16], quantised].concat()
+        }
         Runtime::MistralInfer => Vec::new(),
         _ => {
             let mut list = Vec::new();
@@ -319,6 +326,21 @@ mod tests {
                 .any(|f| f.0 == Runtime::Vllm)
         );
         assert!(on("mistral-large-4", "H100").iter().all(|f| !f.1.is_gguf()));
+        let own = Need {
+            runtime: Some(Runtime::MistralInfer),
+            ..Need::default()
+        };
+        let own = |id: &str| {
+            let spec = model(id).spec().ok().flatten().expect("dimensions known");
+            formats(model(id), spec.architecture, device("EPYC 9654"), &own)
+        };
+        assert!(own("mixtral-8x7b").contains(&(Runtime::MistralInfer, Precision::Q4KM)));
+        assert_eq!(
+            own("ministral-8b-2410"),
+            [(Runtime::MistralInfer, Precision::Bf16)],
+            "layers that differ don't fit a GGUF file"
+        );
+        assert_eq!(own("ministral-3-8b"), [], "published in 8 bits");
         assert_eq!(
             on("mistral-7b-v0.3", "M4 Pro").last(),
             Some(&(Runtime::Mlx, Precision::Mlx4))

@@ -1,28 +1,35 @@
-//! Starts the server. `--check-health` asks a running one how it is, for containers.
+//! Starts the server. `--check-health` asks a running one how it is, for containers; `--quantize
+//! FOLDER` makes the plan's GGUF file from released weights.
 
 use std::error::Error;
 use std::io::{Read as _, Write as _};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use mistral_infer::gguf::{QuantizeOptions, quantize_model};
 use mistral_server::backend::Backend;
 use mistral_server::http::{App, now_s};
 use mistral_server::metrics::Metrics;
 use mistral_server::mistral::Mistral;
 use mistral_server::settings::Settings;
 use mistral_server::worker::Queue;
-use mistral_server::{connections, log};
+use mistral_server::{connections, log, plan};
 use tokio::net::TcpListener;
 
 fn main() -> ExitCode {
-    let done = match std::env::args().nth(1).as_deref() {
-        None => run(),
-        Some("--check-health") => check_health(),
-        Some(other) => {
-            Err(format!("expected no argument or --check-health, found {other:?}").into())
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let done = match arguments[..] {
+        [] => run(),
+        ["--check-health"] => check_health(),
+        ["--quantize", folder] => quantize(Path::new(folder)),
+        _ => {
+            let expected = "no argument, --check-health, or --quantize FOLDER";
+            Err(format!("expected {expected}, found {arguments:?}").into())
         }
     };
     match done {
@@ -87,6 +94,29 @@ fn run() -> Result<(), Box<dyn Error>> {
         Ok(()) if !failed => Ok(()),
         _ => Err("the model's worker ended".into()),
     }
+}
+
+/// Writes the GGUF file that the server will load; it appears when it is whole.
+fn quantize(from: &Path) -> Result<(), Box<dyn Error>> {
+    let to = std::env::var("MODEL_PATH").unwrap_or_else(|_| plan::MODEL_PATH.to_owned());
+    if !to.to_ascii_lowercase().ends_with(".gguf") {
+        return Err(format!("expected a GGUF file as the model's path, found {to:?}").into());
+    }
+    let to = Path::new(&to);
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let options = QuantizeOptions {
+        precision: plan::PRECISION.parse()?,
+        threads: plan::THREADS.unwrap_or(cores),
+        context_length: None,
+    };
+    if let Some(folder) = to.parent() {
+        std::fs::create_dir_all(folder)?;
+    }
+    let report = quantize_model(from, to, &options, &mut |at| {
+        eprintln!("[{:4}/{}] {}", at.number, at.count, at.name);
+    })?;
+    eprintln!("made {}: {} bytes", to.display(), report.bytes);
+    Ok(())
 }
 
 /// Completes when the worker has ended by itself: whoever supervises this process starts it anew.

@@ -36,7 +36,10 @@ impl Mistral {
     /// # Errors
     /// [`InferError`] when the files are missing, broken or too large for this machine.
     pub fn load(settings: &Settings) -> Result<Self, InferError> {
-        let mut options = LoadOptions::default();
+        let mut options = LoadOptions {
+            schedules: settings.schedules.clone(),
+            ..LoadOptions::default()
+        };
         if let Some(threads) = settings.threads {
             options.threads = threads;
         }

@@ -23,6 +23,8 @@ pub struct Settings {
     pub port: u16,
     /// The model's folder or GGUF file (`MODEL_PATH`).
     pub model: PathBuf,
+    /// Schedules that a search found for the kernels (`SCHEDULES`): a `ScheduleBook`'s file.
+    pub schedules: Option<PathBuf>,
     /// Threads that run the model (`THREADS`); `None` takes all.
     pub threads: Option<usize>,
     /// The key that clients must send, from the plan's variable.
@@ -99,6 +101,9 @@ impl Settings {
             model: get("MODEL_PATH")
                 .unwrap_or_else(|| plan::MODEL_PATH.to_owned())
                 .into(),
+            schedules: get("SCHEDULES")
+                .or_else(|| plan::SCHEDULES.map(str::to_owned))
+                .map(PathBuf::from),
             threads: match get("THREADS") {
                 None => plan::THREADS,
                 Some(text) => Some(parse("THREADS", &text)?),

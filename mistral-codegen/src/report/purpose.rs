@@ -4,6 +4,10 @@
 const PURPOSES: &[(&str, &str)] = &[
     ("src/plan.rs", "what the plan decides, as constants"),
     ("tests/api.rs", "speaks to the server as clients do"),
+    (
+        "schedules.json",
+        "how kernels cut their work on machines where that was searched",
+    ),
     ("plan.json", "the plan; it makes these files again"),
     (
         "README.md",

@@ -7,6 +7,7 @@ use mistral_core::files::FileSet;
 use mistral_core::hardware::DeviceKind;
 use mistral_core::model::AttentionKind;
 use mistral_core::plan::{Plan, Sampling};
+use mistral_core::precision::Precision;
 
 use super::launch::Launch;
 use super::{Page, shown, unsupported};
@@ -157,6 +158,30 @@ pub(super) fn model_source<'p>(
         ));
     }
     Ok(source)
+}
+
+/// Whether a repository's or a file's name says that weights are in GGUF.
+pub(super) fn names_gguf(name: &str) -> bool {
+    name.to_ascii_lowercase().contains("gguf")
+}
+
+/// Name of the file that a repository's weights are quantised to: its last part, with nothing that a
+/// path could be led astray by, and the precision.
+pub(super) fn gguf_name(repo: &str, precision: Precision) -> String {
+    let stem: String = repo
+        .rsplit('/')
+        .next()
+        .unwrap_or_default()
+        .chars()
+        .map(|c| {
+            if c.is_ascii_alphanumeric() || "-_.".contains(c) {
+                c
+            } else {
+                '-'
+            }
+        })
+        .collect();
+    format!("{stem}-{}.gguf", precision.name().to_ascii_uppercase())
 }
 
 /// A path as a Compose file has it: a relative one would be a volume's name without its dot.

@@ -130,12 +130,11 @@ fn source(plan: &Plan) -> Result<Source<'_>, CodegenError> {
         ));
     }
     let name = engine::model_source(TARGET, plan)?;
-    let is_gguf = |text: &str| text.to_ascii_lowercase().contains("gguf");
     if plan.model.local_path.is_some() {
         return Ok(Source::File(name));
     }
     let file = plan.model.file.as_deref();
-    if file.is_some() || is_gguf(name) {
+    if file.is_some() || engine::names_gguf(name) {
         if plan.model.revision.is_some() {
             return Err(refuse(
                 "model.revision",
@@ -145,24 +144,9 @@ fn source(plan: &Plan) -> Result<Source<'_>, CodegenError> {
         }
         return Ok(Source::Repository { repo: name, file });
     }
-    // The last part of a repository's name, with nothing that a path could be led astray by.
-    let stem: String = name
-        .rsplit('/')
-        .next()
-        .unwrap_or_default()
-        .chars()
-        .map(|c| {
-            if c.is_ascii_alphanumeric() || "-_.".contains(c) {
-                c
-            } else {
-                '-'
-            }
-        })
-        .collect();
-    let quant = plan.precision.name().to_ascii_uppercase();
     Ok(Source::Converted {
         repo: name,
-        file: format!("models/{stem}-{quant}.gguf"),
+        file: format!("models/{}", engine::gguf_name(name, plan.precision)),
     })
 }
 

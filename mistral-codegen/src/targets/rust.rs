@@ -90,17 +90,35 @@ const SOURCES: &[(&str, &str)] = sources![
 /// Tokens of a prompt that are computed together when the plan doesn't say.
 const BATCH_TOKENS: u32 = 512;
 
+/// Where released weights lie until they are quantised.
+const RELEASED: &str = "model/released";
+
+/// The file of what a search found for the kernels.
+const SCHEDULES: &str = "schedules.json";
+
 /// Longest line that the formatter makes.
 const LINE: usize = 100;
 
 /// The project that serves `plan`.
 pub(crate) fn generate(plan: &Plan, options: &Options) -> Result<FileSet, CodegenError> {
     let serving = engine::serving(TARGET, plan)?;
-    let model = model_path(plan);
+    let released = quantised_here(plan);
+    let model = match released {
+        Some(repo) => format!("model/{}", engine::gguf_name(repo, plan.precision)),
+        None => model_path(plan),
+    };
     check(TARGET, plan, &model)?;
     let place = Place::of(&model);
+    let schedules = schedules(plan, options)?;
+    let precision = rust_str(plan.precision.name());
+    let named = schedules.as_ref().map(|_| rust_str(SCHEDULES));
+    let own = [
+        ("PRECISION", "&str", precision),
+        ("SCHEDULES", "Option<&str>", optional(named)),
+    ];
     let lines: Value = constants(TARGET, plan, &serving, &model)?
         .into_iter()
+        .chain(own.map(Constant::from))
         .map(|constant| {
             let line = constant.line("pub const");
             (constant.name, Value::from_safe_string(line))
@@ -112,7 +130,12 @@ pub(crate) fn generate(plan: &Plan, options: &Options) -> Result<FileSet, Codege
         build_inside => matches!(options.mistral_infer, Dependency::Version(_)),
         model => model,
         gguf => is_gguf(plan, &model),
-        download => place.folder,
+        released => released.is_some(),
+        schedules => schedules.is_some(),
+        download => match released {
+            Some(_) => RELEASED,
+            None => place.folder,
+        },
         mount => engine::mount(place.folder),
         inside => place.inside,
         constants => lines,
@@ -124,7 +147,34 @@ pub(crate) fn generate(plan: &Plan, options: &Options) -> Result<FileSet, Codege
     for (path, text) in SOURCES {
         files.add(path, *text)?;
     }
+    if let Some(text) = schedules {
+        files.add(SCHEDULES, text)?;
+    }
     Ok(files)
+}
+
+/// The repository whose weights have to be quantised first: the plan wants a GGUF precision and
+/// names neither a file nor a repository of such files.
+fn quantised_here(plan: &Plan) -> Option<&str> {
+    let model = &plan.model;
+    if model.local_path.is_some() || model.file.is_some() || !plan.precision.is_gguf() {
+        return None;
+    }
+    (model.hf_repo.as_deref()).filter(|repo| !engine::names_gguf(repo))
+}
+
+/// What the book has for the plan's precision, on whichever machines.
+fn schedules(plan: &Plan, options: &Options) -> Result<Option<String>, CodegenError> {
+    let Some(mut book) = options.schedules.clone() else {
+        return Ok(None);
+    };
+    book.found.retain(|f| f.shapes.precision == plan.precision);
+    if book.found.is_empty() {
+        return Ok(None);
+    }
+    let text = serde_json::to_string_pretty(&book);
+    let text = text.map_err(|source| CodegenError::Plan { source })?;
+    Ok(Some(text + "\n"))
 }
 
 /// The model's folder or file on this machine, or where a download puts it.
@@ -258,6 +308,12 @@ pub(super) struct Constant {
     pub(super) value: String,
 }
 
+impl From<(&'static str, &'static str, String)> for Constant {
+    fn from((name, kind, value): (&'static str, &'static str, String)) -> Self {
+        Self { name, kind, value }
+    }
+}
+
 impl Constant {
     /// Its line, behind `const` or `pub const`.
     pub(super) fn line(&self, keyword: &str) -> String {
@@ -306,8 +362,7 @@ pub(super) fn constants(
         ("SEED", "Option<u64>", optional(sampling.seed)),
         ("TOOLS", "bool", plan.tools.to_string()),
     ];
-    let constant = |(name, kind, value)| Constant { name, kind, value };
-    Ok(rows.into_iter().map(constant).collect())
+    Ok(rows.into_iter().map(Constant::from).collect())
 }
 
 /// The type that the server keeps keys and values in.

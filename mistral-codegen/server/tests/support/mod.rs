@@ -163,6 +163,7 @@ impl Server {
             host: [127, 0, 0, 1].into(),
             port: 0,
             model: "none".into(),
+            schedules: None,
             threads: None,
             key: Some(KEY.to_owned()),
             body_bytes: 4096,

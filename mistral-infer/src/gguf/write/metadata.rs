@@ -235,3 +235,31 @@ fn refused(field: &str, found: &str) -> InferError {
         found: found.to_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use mistral_core::catalog::Catalog;
+    use mistral_core::model::Architecture;
+
+    use super::*;
+
+    /// `mistral-recommend` offers our runtime with GGUF precisions for these architectures.
+    #[test]
+    fn released_models_can_be_written_by_their_architecture() {
+        let catalog = Catalog::embedded();
+        let mut seen = 0;
+        for model in catalog.iter() {
+            let Ok(Some(spec)) = model.spec() else {
+                continue;
+            };
+            let written = of_model(&spec, Precision::Q4KM);
+            let expressible = matches!(
+                spec.architecture,
+                Architecture::Mistral | Architecture::Mixtral | Architecture::Ministral3
+            );
+            assert_eq!(written.is_ok(), expressible, "{}: {written:?}", model.id);
+            seen += 1;
+        }
+        assert!(seen > 20, "{seen} models with dimensions");
+    }
+}
