@@ -345,6 +345,30 @@ const MISTAKES: &[Mistake] = &[
         "references",
     ),
     (
+        Target::Kubernetes,
+        "vllm",
+        "volume.yaml",
+        "ReadWriteMany",
+        "ReadWriteOnce",
+        "references",
+    ),
+    (
+        Target::Kubernetes,
+        "vllm one copy",
+        "canary/deployment.yaml",
+        "affinity:",
+        "affinities:",
+        "references",
+    ),
+    (
+        Target::RayServe,
+        "vllm",
+        "ray-service.yaml",
+        "/instance: mistral",
+        "/name: mistral",
+        "references",
+    ),
+    (
         Target::RayServe,
         "vllm",
         "ray-service.yaml",
@@ -404,6 +428,69 @@ fn the_same_plan_makes_the_same_files() {
     }
 }
 
+/// The gauge that copies are counted by is one that the server shows.
+#[test]
+fn the_autoscalers_gauge_is_the_servers() {
+    let samples = plans::samples();
+    let (_, plan, options) = samples.iter().find(|s| s.0 == "mistral-infer").expect("it");
+    let cluster = generate(Target::Kubernetes, plan, options).expect("objects");
+    let rules = &cluster
+        .get("prometheus-adapter.values.yaml")
+        .expect("rules")
+        .contents;
+    let rules: Value = serde_yaml_ng::from_str(rules).expect("YAML");
+    let series = rules["rules"]["custom"][0]["seriesQuery"]
+        .as_str()
+        .expect("a query");
+    let (name, _) = series.split_once('{').expect("labels");
+    let server = generate(Target::Rust, plan, options).expect("a server");
+    let metrics = &server.get("src/metrics.rs").expect("its metrics").contents;
+    assert!(metrics.contains(&format!("\"{name}\"")), "{name}");
+}
+
+/// On a Jetson NVIDIA's runtime hands the device over, and refuses what reserves one.
+#[test]
+fn a_jetson_has_its_device_from_the_runtime() {
+    let plan = plans::plan(&[("/placement/device", json!("Jetson AGX Orin 64GB"))]);
+    let options = plans::settled();
+    for (target, path) in [
+        (Target::Edge, "compose.yaml"),
+        (Target::Compose, "compose.yaml"),
+        (Target::Docker, "run.sh"),
+    ] {
+        let files = generate(target, &plan, &options).expect(path);
+        let text = &files.get(path).expect(path).contents;
+        assert!(
+            text.contains("runtime") && text.contains("NVIDIA_VISIBLE_DEVICES"),
+            "{text}"
+        );
+        assert!(
+            !text.contains("--gpus") && !text.contains("reservations"),
+            "{text}"
+        );
+        let found = failures(&checked(target, &files));
+        assert!(found.is_empty(), "{}", found.join("\n"));
+    }
+}
+
+/// A machine of AWS starts when it may read the key and reach a registry.
+#[test]
+fn a_machine_starts_after_its_rights() {
+    let files = generate(Target::Terraform, &plans::plan(&[]), &Options::default()).expect("files");
+    let main = &files.get("main.tf.json").expect("main").contents;
+    let main: Value = serde_json::from_str(main).expect("JSON");
+    let before = &main["resource"]["aws_instance"]["server"]["depends_on"];
+    let needed = [
+        "aws_iam_role_policy.key",
+        "aws_vpc_security_group_egress_rule.https",
+    ];
+    assert_eq!(*before, json!(needed));
+    for name in needed {
+        let (kind, name) = name.split_once('.').expect("a resource");
+        assert!(main["resource"][kind][name].is_object(), "{kind} {name}");
+    }
+}
+
 /// A target, changes of the plan, and a part of the refusal.
 type Refusal<'a> = (Target, &'a [(&'a str, Value)], &'a str);
 
@@ -435,6 +522,14 @@ fn refusals_name_the_field() {
             Target::Kubernetes,
             &[("/model/local_path", json!("/data/.."))],
             "model.local_path",
+        ),
+        (
+            Target::Kubernetes,
+            &[
+                ("/placement/count", json!(16)),
+                ("/placement/tensor_parallel", json!(16)),
+            ],
+            "at most the 8 devices of a node",
         ),
         (Target::LeaderWorkerSet, &[], "placement.pipeline_parallel"),
         (

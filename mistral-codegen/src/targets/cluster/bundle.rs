@@ -109,9 +109,10 @@ pub(super) fn page(it: &Workload, settled: &Settled) -> Result<Value, CodegenErr
         own_namespace => settled.own_namespace,
         replicas => settled.replicas,
         max_replicas => settled.max_replicas,
-        devices => it.devices,
+        // Of a copy, which may be several pods.
+        devices => if it.devices > 0 { it.plan.placement.count } else { 0 },
         storage_gib => settled.storage_gib,
-        shared => settled.max_replicas > 1,
+        shared => settled.shared,
         gateway => settled.gateway,
         start_seconds => it.start_seconds,
         downloads => it.downloads,

@@ -16,7 +16,12 @@ const TARGET: &str = "kserve";
 /// The objects that serve `plan` through KServe.
 pub(crate) fn generate(plan: &Plan, options: &Options) -> Result<FileSet, CodegenError> {
     let it = workload(TARGET, plan, options)?;
-    let settled = options.cluster.settle(TARGET, &it.plan, it.copies)?;
+    let mut settled = options.cluster.settle(TARGET, &it.plan, it.copies)?;
+    settled.on_a_node(TARGET, "placement.count", it.devices)?;
+    // How busy a device is isn't among the metrics that KServe scales by.
+    if it.devices > 0 {
+        settled = settled.fixed();
+    }
     let mut objects = Objects::default();
     base(&it, &settled, &mut objects);
     let about = "The service: KServe makes deployment, service and autoscaler of it.";
@@ -31,11 +36,12 @@ pub(crate) fn generate(plan: &Plan, options: &Options) -> Result<FileSet, Codege
         &objects::network_policy(&it, &settled, Traffic::default()),
     );
     objects.kustomize("The server.");
-    let scaled = match it.devices {
-        0 => "Copies are added while processors are busy (`scaleMetric: cpu`).",
-        _ => {
-            "The number of copies is fixed: how busy a device is can't be read from the metrics that KServe scales by without further parts."
-        }
+    let scaled = if settled.max_replicas > settled.replicas {
+        "Copies are added while processors are busy (`scaleMetric: cpu`)."
+    } else if it.devices > 0 {
+        "The number of copies is fixed: how busy a device is can't be read from the metrics that KServe scales by without further parts."
+    } else {
+        "The number of copies is fixed."
     };
     let about = About {
         title: "on KServe",
@@ -54,16 +60,11 @@ pub(crate) fn generate(plan: &Plan, options: &Options) -> Result<FileSet, Codege
 fn service(it: &Workload, settled: &Settled) -> Node {
     // KServe takes the container of this name for the server.
     let container = pod::container(it, "kserve-container", &it.image);
-    let scales = it.devices == 0 && settled.max_replicas > settled.replicas;
-    let most = if scales {
-        settled.max_replicas
-    } else {
-        settled.replicas
-    };
+    let scales = settled.max_replicas > settled.replicas;
     let predictor = map! {
         "labels" => map! { NAME_LABEL => &it.name; TRACK_LABEL => Track::Stable.name(); };
         "minReplicas" => settled.replicas;
-        "maxReplicas" => most;
+        "maxReplicas" => settled.max_replicas;
         "scaleMetric" => scales.then_some("cpu");
         "scaleTarget" => scales.then_some(80);
         "timeout", # "seconds that an answer may take" => 600;

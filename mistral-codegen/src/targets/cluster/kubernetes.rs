@@ -21,8 +21,12 @@ const README: &[Page] = &[Page::plain(
 /// The objects that serve `plan` on a cluster.
 pub(crate) fn generate(plan: &Plan, options: &Options) -> Result<FileSet, CodegenError> {
     let it = workload(TARGET, plan, options)?;
-    let settled = options.cluster.settle(TARGET, &it.plan, it.copies)?;
+    let mut settled = options.cluster.settle(TARGET, &it.plan, it.copies)?;
+    settled.on_a_node(TARGET, "placement.count", it.devices)?;
     let scale = Scale::of(&it).filter(|_| settled.max_replicas > settled.replicas);
+    if scale.is_none() {
+        settled = settled.fixed();
+    }
     let mut objects = Objects::default();
     base(&it, &settled, &mut objects);
     // The autoscaler decides where there is one: a number here would undo its decisions.

@@ -34,18 +34,11 @@ pub(crate) fn generate(plan: &Plan, options: &Options) -> Result<FileSet, Codege
     }
     let mut it = workload(TARGET, plan, options)?;
     let settled = options.cluster.settle(TARGET, &it.plan, it.copies)?;
-    let a_node = plan.placement.tensor_parallel;
-    if a_node > settled.devices_per_node {
-        let expected = format!("at most the {} devices of a node", settled.devices_per_node);
-        return Err(refuse("placement.tensor_parallel", &a_node, &expected));
-    }
-    it.devices = a_node;
     // The volume is mounted on every node.
-    let shared = Settled {
-        max_replicas: settled.max_replicas.max(2),
-        ..settled
-    };
-    let settled = &shared;
+    let settled = &settled.fixed().shared();
+    let a_node = plan.placement.tensor_parallel;
+    settled.on_a_node(TARGET, "placement.tensor_parallel", a_node)?;
+    it.devices = a_node;
     let mut objects = Objects::default();
     base(&it, settled, &mut objects);
     let about =

@@ -52,7 +52,8 @@ pub(crate) fn generate(plan: &Plan, options: &Options) -> Result<FileSet, Codege
         return Err(unsupported(TARGET, "runtime", plan.runtime, "vllm"));
     }
     let it = workload(TARGET, plan, options)?;
-    let settled = options.cluster.settle(TARGET, &it.plan, it.copies)?;
+    let settled = options.cluster.settle(TARGET, &it.plan, it.copies)?.fixed();
+    settled.on_a_node(TARGET, "placement.count", it.devices)?;
     let mut objects = Objects::default();
     base(&it, &settled, &mut objects);
     let copies = objects::deployment(&it, &settled, Track::Stable, Some(settled.replicas));
@@ -80,6 +81,7 @@ pub(crate) fn generate(plan: &Plan, options: &Options) -> Result<FileSet, Codege
         needs: "NVIDIA's device plugin, Gateway API v1, the Gateway API Inference Extension (`inference.networking.k8s.io/v1`) and a gateway that implements it",
         notes: vec![
             format!("Requests go to the Gateway `{}` of the same namespace; the picker chooses the copy.", settled.gateway),
+            format!("The picker speaks TLS with a certificate that it makes itself: under Istio, its service `{}` needs a `DestinationRule` with `tls: {{mode: SIMPLE, insecureSkipVerify: true}}`.", picker_name(&it)),
             "The picker reads the copies' metrics; the key goes through it to the copy, which checks it.".to_owned(),
         ],
     };
@@ -210,7 +212,10 @@ fn picker(it: &Workload, settled: &Settled, objects: &mut Objects) {
         "spec" => map! {
             "podSelector" => map! { "matchLabels" => picker_labels(it); };
             "policyTypes" => Node::texts(["Ingress"]);
-            "ingress" => vec![map! { "ports" => vec![own(PICKER_PORT), own(METRICS_PORT)]; }];
+            "ingress" => vec![
+                map! { "ports" => vec![own(PICKER_PORT)]; },
+                map! { "from" => objects::clients(); "ports" => vec![own(METRICS_PORT)]; },
+            ];
         };
     };
     objects.add(
@@ -245,6 +250,8 @@ fn picker_deployment(it: &Workload, settled: &Settled) -> Node {
             "--config-file", "/config/picker.yaml",
             "--grpc-health-port", &HEALTH_PORT.to_string(),
             "--tracing=false",
+            // Without a role for the whole cluster it couldn't ask who reads them: the policy says who may.
+            "--metrics-endpoint-auth=false",
         ]);
         "ports" => vec![
             map! { "name" => "grpc"; "containerPort" => PICKER_PORT; },

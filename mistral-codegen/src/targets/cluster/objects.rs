@@ -1,6 +1,6 @@
 //! The objects around the pods.
 
-use super::pod::{self, NAME_LABEL, PORT, Track, metadata};
+use super::pod::{self, PORT, Track, metadata};
 use super::settings::Settled;
 use super::workload::{MODELS, Workload};
 use crate::yaml::{Node, map};
@@ -32,9 +32,9 @@ pub(super) fn account(it: &Workload, settled: &Settled) -> Node {
 
 /// The claim for the volume with the weights.
 pub(super) fn claim(it: &Workload, settled: &Settled) -> Node {
-    let mode = match settled.max_replicas {
-        1 => "ReadWriteOnce",
-        _ => "ReadWriteMany",
+    let mode = match settled.shared {
+        false => "ReadWriteOnce",
+        true => "ReadWriteMany",
     };
     map! {
         "apiVersion" => "v1";
@@ -69,6 +69,19 @@ pub(super) fn deployment(
             "prometheus.io/scrape" => "true";
         }
     });
+    let mut spec = pod::spec(it, pod::container(it, "server", image));
+    if track == Track::Canary && !settled.shared {
+        spec = spec.with(map! {
+            "affinity", # "beside the stable copy: the volume can be mounted on one node only" => map! {
+                "podAffinity" => map! {
+                    "requiredDuringSchedulingIgnoredDuringExecution" => vec![map! {
+                        "labelSelector" => map! { "matchLabels" => pod::selector(&it.name, Track::Stable); };
+                        "topologyKey" => "kubernetes.io/hostname";
+                    }];
+                };
+            };
+        });
+    }
     map! {
         "apiVersion" => "apps/v1";
         "kind" => "Deployment";
@@ -84,7 +97,7 @@ pub(super) fn deployment(
             };
             "template" => map! {
                 "metadata" => map! { "labels" => labels; "annotations" => scrape; };
-                "spec" => pod::spec(it, pod::container(it, "server", image));
+                "spec" => spec;
             };
         };
     }
@@ -238,17 +251,22 @@ impl Default for Traffic {
     }
 }
 
+/// Who may call: pods of the same namespace, and of those that have the label.
+pub(super) fn clients() -> Vec<Node> {
+    vec![
+        map! { "podSelector" => map! {}; },
+        map! { "namespaceSelector" => map! { "matchLabels" => map! { CLIENTS_LABEL => "true"; }; }; },
+    ]
+}
+
 /// The policy that admits this traffic and no other.
 pub(super) fn network_policy(it: &Workload, settled: &Settled, traffic: Traffic) -> Node {
     let peers = traffic.peers;
-    let own =
-        || map! { "podSelector" => map! { "matchLabels" => map! { NAME_LABEL => &it.name; }; }; };
+    let pods = || map! { "matchLabels" => map! { it.label => &it.name; }; };
+    let own = || map! { "podSelector" => pods(); };
     let port = |protocol: &str, number: u16| map! { "protocol" => protocol; "port" => number; };
     let mut ingress = vec![map! {
-        "from" => vec![
-            map! { "podSelector" => map! {}; },
-            map! { "namespaceSelector" => map! { "matchLabels" => map! { CLIENTS_LABEL => "true"; }; }; },
-        ];
+        "from" => clients();
         "ports" => vec![map! { "protocol" => "TCP"; "port" => traffic.port; }];
     }];
     ingress.extend(traffic.ingress);
@@ -268,7 +286,7 @@ pub(super) fn network_policy(it: &Workload, settled: &Settled, traffic: Traffic)
         "kind" => "NetworkPolicy";
         "metadata" => metadata(it, settled, &it.name);
         "spec" => map! {
-            "podSelector" => map! { "matchLabels" => map! { NAME_LABEL => &it.name; }; };
+            "podSelector" => pods();
             "policyTypes" => Node::texts(["Ingress", "Egress"]);
             "ingress" => ingress;
             "egress" => egress;

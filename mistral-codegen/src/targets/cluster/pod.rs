@@ -92,7 +92,7 @@ pub(super) fn spec(it: &Workload, container: Node) -> Node {
         };
         "tolerations" => gpu.map(Node::List);
         "topologySpreadConstraints" => vec![map! {
-            "labelSelector" => map! { "matchLabels" => map! { NAME_LABEL => name; }; };
+            "labelSelector" => map! { "matchLabels" => map! { it.label => name; }; };
             "maxSkew" => 1;
             "topologyKey" => "kubernetes.io/hostname";
             "whenUnsatisfiable" => "ScheduleAnyway";

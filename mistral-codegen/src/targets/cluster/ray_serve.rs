@@ -18,6 +18,9 @@ const TARGET: &str = "ray-serve";
 /// The release whose image and settings these are (samples of ray-project/kuberay@feeaf72).
 const RAY: &str = "2.52.0";
 const IMAGE: &str = "rayproject/ray-llm:2.52.0-py311-cu128";
+/// The label of its pods: the operator's service for the head finds it by a `NAME_LABEL` of the
+/// operator's own (`BuildHeadServiceForRayService`).
+const LABEL: &str = "app.kubernetes.io/instance";
 /// The image's own user.
 const USER: u32 = 1000;
 /// Where the guard's module lies, and the variable with the key.
@@ -32,6 +35,10 @@ pub(crate) fn generate(plan: &Plan, options: &Options) -> Result<FileSet, Codege
     }
     let mut it = workload(TARGET, plan, options)?;
     let settled = options.cluster.settle(TARGET, &it.plan, it.copies)?;
+    // The head mounts the volume, too.
+    let settled = &settled.fixed().shared();
+    settled.on_a_node(TARGET, "placement.count", it.devices)?;
+    it.label = LABEL;
     it.key_variable = KEY.to_owned();
     it.user = USER;
     if options.image.is_none() {
@@ -48,12 +55,6 @@ pub(crate) fn generate(plan: &Plan, options: &Options) -> Result<FileSet, Codege
     if !it.downloads {
         it.env.push(("HF_HUB_OFFLINE", "1".to_owned()));
     }
-    // The head mounts the volume, too.
-    let shared = Settled {
-        max_replicas: settled.max_replicas.max(2),
-        ..settled
-    };
-    let settled = &shared;
     let mut objects = Objects::default();
     base(&it, settled, &mut objects);
     let config = map! {
@@ -107,9 +108,6 @@ fn service(it: &Workload, settled: &Settled) -> Result<Node, CodegenError> {
         "kind" => "RayService";
         "metadata" => metadata(it, settled, &it.name);
         "spec" => map! {
-            "deploymentUnhealthySecondThreshold", # "as long as loading may take"
-                => u32::try_from(it.start_seconds).unwrap_or(u32::MAX);
-            "serviceUnhealthySecondThreshold" => u32::try_from(it.start_seconds).unwrap_or(u32::MAX);
             "serveConfigV2" => Node::Lines(application(it, settled)?);
             "rayClusterConfig" => map! {
                 "rayVersion" => RAY;
@@ -200,7 +198,7 @@ fn group_pod(it: &Workload, name: &str, devices: u32, track: &str) -> Node {
         other => other,
     };
     map! {
-        "metadata" => map! { "labels" => map! { NAME_LABEL => &it.name; TRACK_LABEL => track; }; };
+        "metadata" => map! { "labels" => map! { it.label => &it.name; TRACK_LABEL => track; }; };
         "spec" => spec;
     }
 }

@@ -46,6 +46,8 @@ pub(crate) struct Settled {
     pub(super) own_namespace: bool,
     pub(crate) replicas: u32,
     pub(crate) max_replicas: u32,
+    /// Whether several pods may mount the volume, which then must be mountable on every node.
+    pub(super) shared: bool,
     pub(super) storage_class: Option<String>,
     pub(super) storage_gib: u32,
     pub(super) gateway: String,
@@ -55,6 +57,37 @@ pub(crate) struct Settled {
 }
 
 impl Settled {
+    /// Refuses what a pod couldn't get from one node: `devices` are `field`'s.
+    pub(super) fn on_a_node(
+        &self,
+        target: &'static str,
+        field: &'static str,
+        devices: u32,
+    ) -> Result<(), CodegenError> {
+        if devices <= self.devices_per_node {
+            return Ok(());
+        }
+        let expected = format!("at most the {} devices of a node", self.devices_per_node);
+        Err(unsupported(target, field, devices, &expected))
+    }
+
+    /// The same where nothing adds copies under load.
+    pub(super) fn fixed(self) -> Self {
+        Self {
+            max_replicas: self.replicas,
+            shared: self.replicas > 1,
+            ..self
+        }
+    }
+
+    /// The same where pods besides the copies mount the volume.
+    pub(super) fn shared(self) -> Self {
+        Self {
+            shared: true,
+            ..self
+        }
+    }
+
     /// Size in GiB of a machine's disk: the weights' and that of an image with libraries.
     pub(crate) fn disk_gib(&self) -> u32 {
         self.storage_gib.saturating_add(100)
@@ -107,6 +140,7 @@ impl Cluster {
             own_namespace: self.namespace.is_none(),
             replicas,
             max_replicas,
+            shared: max_replicas > 1,
             storage_class: match &self.storage_class {
                 Some(class) => Some(label(target, "cluster.storage_class", Some(class), "")?),
                 None => None,

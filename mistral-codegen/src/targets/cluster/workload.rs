@@ -2,6 +2,7 @@
 
 use mistral_core::plan::{Plan, Runtime};
 
+use super::pod::NAME_LABEL;
 use super::settings::{Settled, image, object_name};
 use crate::targets::engine::{self, Accelerator};
 use crate::targets::launch::{Launch, launch};
@@ -44,6 +45,8 @@ pub(in crate::targets) struct Workload {
     pub(crate) copies: u32,
     pub(crate) shm_gib: u32,
     pub(crate) start_seconds: u64,
+    /// The label that pods have the name in.
+    pub(crate) label: &'static str,
     pub(crate) health: &'static str,
     /// A gauge of waiting requests that the server shows without a key.
     pub(crate) queue_metric: Option<&'static str>,
@@ -106,6 +109,7 @@ pub(in crate::targets) fn workload(
         copies,
         shm_gib: 0,
         start_seconds: engine::start_seconds(&plan),
+        label: NAME_LABEL,
         health: "/health",
         queue_metric: None,
         user: USER,
@@ -164,7 +168,7 @@ fn own_server(
     // The server runs on processors.
     it.accelerator = Accelerator::None;
     it.devices = 0;
-    it.queue_metric = Some("requests_waiting");
+    it.queue_metric = Some("mistral_num_requests_waiting");
     Ok(it)
 }
 
@@ -210,7 +214,6 @@ fn engine_server(
     }
     it.queue_metric = match it.plan.runtime {
         Runtime::Vllm => Some("vllm:num_requests_waiting"),
-        Runtime::Sglang => Some("sglang:num_queue_reqs"),
         _ => None,
     };
     it.key_variable.clone_from(&launch.table.api_key_env);

@@ -68,6 +68,15 @@ fn files(
     render_all(pages, &values(target, plan, &it)?, plan)
 }
 
+/// Whether the device is a Jetson: its containers get the device from NVIDIA's runtime, whose hook
+/// refuses what reserves devices elsewhere (`--gpus`).
+pub(super) fn is_jetson(plan: &Plan) -> bool {
+    plan.placement
+        .device
+        .to_ascii_lowercase()
+        .contains("jetson")
+}
+
 /// What the pages of a container need.
 pub(super) fn values(
     target: &'static str,
@@ -101,6 +110,7 @@ pub(super) fn values(
         renamed => it.key_variable != own_key,
         health => made(health(it)?),
         devices => it.devices,
+        jetson => is_jetson(plan) && it.devices > 0,
         processor => it.devices == 0,
         shm_gib => it.shm_gib,
         memory_gib => most.unwrap_or(0),

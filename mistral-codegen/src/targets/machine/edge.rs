@@ -17,7 +17,7 @@ pub(crate) fn generate(plan: &Plan, options: &Options) -> Result<FileSet, Codege
     if device.contains("raspberry pi") {
         return raspberry(plan, options);
     }
-    if device.contains("jetson") {
+    if container::is_jetson(plan) {
         return jetson(plan, options);
     }
     let expected = "a Raspberry Pi or a Jetson";

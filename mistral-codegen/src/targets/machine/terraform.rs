@@ -179,6 +179,8 @@ fn main(it: &Workload, instance: &str, disk: u32) -> Json {
                 "vpc_security_group_ids": ["${aws_security_group.server.id}"],
                 "user_data": "${file(\"${path.module}/user-data.sh\")}",
                 "user_data_replace_on_change": true,
+                // Its first start reads the key and loads the image: neither is named above.
+                "depends_on": ["aws_iam_role_policy.key", "aws_vpc_security_group_egress_rule.https"],
                 "metadata_options": {"http_tokens": "required", "http_put_response_hop_limit": 1},
                 "root_block_device": {"encrypted": true, "volume_type": "gp3", "volume_size": disk},
                 "tags": {"Name": name},

@@ -35,6 +35,8 @@ pub(super) fn findings(files: &FileSet, objects: &[Object<'_>]) -> Findings {
             "InferencePool" => pool(object, &all, &mut say),
             "NetworkPolicy" => network(object, &all, &mut say),
             "HorizontalPodAutoscaler" => autoscaler(object, &all, &mut say),
+            "PersistentVolumeClaim" => claim(object, &all, &mut say),
+            "RayService" => ray(object, &mut say),
             "HTTPRoute" => route(object, &all, &mut say),
             "RoleBinding" => binding(object, &all, &mut say),
             "Kustomization" => kustomization(object, &all, &mut say),
@@ -154,11 +156,7 @@ fn pool(object: &Object<'_>, all: &All<'_, '_>, say: &mut impl FnMut(String)) {
 fn network(object: &Object<'_>, all: &All<'_, '_>, say: &mut impl FnMut(String)) {
     let spec = &object.value["spec"];
     let labels = &spec["podSelector"]["matchLabels"];
-    // Pods that an operator makes have labels of its own.
-    let theirs = |o: &Object<'_>| matches!(o.kind(), "InferenceService" | "RayService");
-    if !all.objects.iter().any(theirs) {
-        selected(labels, all, say);
-    }
+    selected(labels, all, say);
     for rule in list(&spec["ingress"]) {
         for port in list(&rule["ports"]) {
             let pods = all.pods.iter().filter(|pod| pod.matches(labels));
@@ -196,6 +194,65 @@ fn autoscaler(object: &Object<'_>, all: &All<'_, '_>, say: &mut impl FnMut(Strin
         if !rules.iter().any(|rule| rule["name"]["as"] == *name) {
             say(format!("nothing makes the metric {name}"));
         }
+    }
+}
+
+/// A volume that can be mounted on one node only, and pods that may be on several.
+fn claim(object: &Object<'_>, all: &All<'_, '_>, say: &mut impl FnMut(String)) {
+    let modes = &object.value["spec"]["accessModes"];
+    if list(modes).any(|mode| *mode == "ReadWriteMany") {
+        return;
+    }
+    let mounts = |pod: &Pod<'_>| {
+        list(&pod.spec["volumes"]).any(|v| v["persistentVolumeClaim"]["claimName"] == object.name())
+    };
+    let beside = |pod: &Pod<'_>| {
+        let affinity = &pod.spec["affinity"]["podAffinity"];
+        list(&affinity["requiredDuringSchedulingIgnoredDuringExecution"])
+            .next()
+            .is_some()
+    };
+    let mut pods = 0;
+    for other in all.objects {
+        let apart = pods::of(other)
+            .iter()
+            .filter(|pod| mounts(pod) && !beside(pod))
+            .count() as u64;
+        pods += apart * most_copies(other, all);
+    }
+    if pods > 1 {
+        say(format!("{modes} where {pods} pods may mount it"));
+    }
+}
+
+/// How many pods there may be of each that an object describes; none of what is applied by hand.
+fn most_copies(object: &Object<'_>, all: &All<'_, '_>) -> u64 {
+    let spec = &object.value["spec"];
+    match object.kind() {
+        "Pod" => 0,
+        "InferenceService" => spec["predictor"]["maxReplicas"].as_u64().unwrap_or(1),
+        kind => {
+            let scaler = all.objects.iter().find(|o| {
+                let target = &o.value["spec"]["scaleTargetRef"];
+                target["kind"] == kind && target["name"] == object.name()
+            });
+            let most = scaler.map_or(&spec["replicas"], |o| &o.value["spec"]["maxReplicas"]);
+            most.as_u64().unwrap_or(1)
+        }
+    }
+}
+
+/// The operator's service for the head looks for a label that it sets where nobody else does.
+fn ray(object: &Object<'_>, say: &mut impl FnMut(String)) {
+    let own = "app.kubernetes.io/name";
+    for pod in pods::of(object)
+        .iter()
+        .filter(|pod| !pod.labels[own].is_null())
+    {
+        say(format!(
+            "the operator finds its pods by its own {own}, not {}",
+            pod.labels[own]
+        ));
     }
 }
 
