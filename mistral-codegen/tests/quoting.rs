@@ -63,6 +63,19 @@ fn round_trips(text: &str) -> Result<(), TestCaseError> {
     prop_assert_eq!(&rust.value(), text, "rust");
     prop_assert!(quote::rust_str(text).is_ascii());
 
+    let python = quote::python_str(text);
+    prop_assert!(python.is_ascii() && !python.contains('\n'), "{}", python);
+    prop_assert_eq!(read_python(&python), Some(text.to_owned()), "{}", python);
+
+    let typescript = quote::typescript_str(text);
+    prop_assert!(typescript.is_ascii() && !typescript.contains('\n'));
+    prop_assert_eq!(
+        read_typescript(&typescript),
+        Some(text.to_owned()),
+        "{}",
+        typescript
+    );
+
     let nul = text.contains('\0');
     match quote::shell(text) {
         Ok(word) => {
@@ -117,6 +130,61 @@ fn read_dockerfile_value(value: &str) -> Option<String> {
     Some(out)
 }
 
+/// A literal on one line by Python's rules (language reference, section 2.4.1): a backslash before
+/// anything that is no escape would stay, so nothing but escapes may follow one.
+fn read_python(literal: &str) -> Option<String> {
+    let quote = literal.chars().next().filter(|q| matches!(q, '"' | '\''))?;
+    let inside = literal.strip_prefix(quote)?.strip_suffix(quote)?;
+    escaped(inside, quote, |escape, chars| {
+        let digits = match escape {
+            '\\' | '"' | '\'' => return Some(escape),
+            'n' => return Some('\n'),
+            'r' => return Some('\r'),
+            't' => return Some('\t'),
+            'x' => 2,
+            'u' => 4,
+            'U' => 8,
+            _ => return None,
+        };
+        let digits: String = chars.by_ref().take(digits).collect();
+        char::from_u32(u32::from_str_radix(&digits, 16).ok()?)
+    })
+}
+
+/// A double-quoted literal by ECMAScript's rules (section 12.9.4).
+fn read_typescript(literal: &str) -> Option<String> {
+    let inside = literal.strip_prefix('"')?.strip_suffix('"')?;
+    escaped(inside, '"', |escape, chars| match escape {
+        '\\' | '"' => Some(escape),
+        'u' => {
+            let digits: String = chars.by_ref().take_while(|&c| c != '}').collect();
+            char::from_u32(u32::from_str_radix(digits.strip_prefix('{')?, 16).ok()?)
+        }
+        _ => None,
+    })
+}
+
+/// A literal's inside, where `read` knows what follows a backslash and the quote ends it.
+fn escaped(
+    inside: &str,
+    quote: char,
+    read: impl Fn(char, &mut std::str::Chars<'_>) -> Option<char>,
+) -> Option<String> {
+    let mut out = String::new();
+    let mut chars = inside.chars();
+    while let Some(c) = chars.next() {
+        match c {
+            '\\' => {
+                let escape = chars.next()?;
+                out.push(read(escape, &mut chars)?);
+            }
+            c if c == quote || c.is_control() => return None,
+            c => out.push(c),
+        }
+    }
+    Some(out)
+}
+
 /// CommonMark 0.31, section 6.1.
 fn read_code(code: &str) -> Option<String> {
     let fence = code.len() - code.trim_start_matches('`').len();
@@ -154,6 +222,29 @@ fn texts_with_nul_are_refused_by_name() {
     ];
     for error in errors {
         assert!(error.contains("U+0000 at byte 1"), "{error}");
+    }
+}
+
+/// The real interpreters of Python and JavaScript read back what was written.
+#[test]
+fn python_and_node_agree() {
+    use std::process::Command;
+    let python: Vec<String> = HOSTILE.iter().map(|t| quote::python_str(t)).collect();
+    let typescript: Vec<String> = HOSTILE.iter().map(|t| quote::typescript_str(t)).collect();
+    let print = "sys.stdout.buffer.write('\\0'.join(texts).encode())";
+    let python = format!("import sys\ntexts = [{}]\n{print}\n", python.join(", "));
+    let node = format!(
+        "process.stdout.write([{}].join('\\0'))",
+        typescript.join(", ")
+    );
+    for (program, option, script) in [("python3", "-c", python), ("node", "-e", node)] {
+        let Ok(output) = Command::new(program).args([option, &script]).output() else {
+            println!("skipped: no {program}");
+            continue;
+        };
+        let told = String::from_utf8_lossy(&output.stderr);
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert_eq!(said, HOSTILE.join("\0"), "{program}: {told}");
     }
 }
 

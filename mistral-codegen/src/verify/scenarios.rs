@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::child::Ended;
 use super::mock::{Act, Api, Mock, Seen};
 use crate::CodegenError;
-use crate::targets::api::billed;
+use crate::targets::api::{asked, billed};
 
 /// The key that clients are given, with characters that a careless script would stumble over.
 const KEY: &str = "k3y-$HOME-'quoted'-*";
@@ -64,6 +64,7 @@ pub(super) fn run(
     start: impl Fn(&[&str], &[(&str, &str)]) -> Result<Option<Ended>, CodegenError>,
 ) -> Result<Vec<String>, CodegenError> {
     let key_name = plan.serve.api_key_env.as_deref();
+    let model = asked(plan);
     let mut findings = Vec::new();
     for scenario in scenarios(plan) {
         let sent = if key_name.is_some() { KEY } else { "" };
@@ -95,13 +96,13 @@ pub(super) fn run(
             seen: &seen,
             took: begun.elapsed(),
         };
-        findings.extend(finding(&scenario, &run));
+        findings.extend(finding(&scenario, &run, &model));
     }
     Ok(findings)
 }
 
 /// What didn't hold of a run.
-fn finding(scenario: &Scenario, run: &Run<'_>) -> Option<String> {
+fn finding(scenario: &Scenario, run: &Run<'_>, model: &str) -> Option<String> {
     let statuses: Vec<u16> = run.seen.iter().map(|s| s.status).collect();
     let Ended {
         status,
@@ -115,6 +116,11 @@ fn finding(scenario: &Scenario, run: &Run<'_>) -> Option<String> {
         format!(
             "requests got {statuses:?}, expected {:?}",
             scenario.statuses
+        )
+    } else if let Some(other) = run.seen.iter().find(|s| s.body["model"] != model) {
+        format!(
+            "asked for the model {}, expected {model:?}",
+            other.body["model"]
         )
     } else if stdout.contains(KEY) || stderr.contains(KEY) {
         "the key was printed".to_owned()

@@ -186,6 +186,12 @@ fn usd_limit(target: &'static str, plan: &Plan, options: &Options) -> Result<f64
     Err(unsupported(target, field, usd, expected))
 }
 
+/// The name that a client of `plan` asks for.
+#[cfg(feature = "mock")]
+pub(crate) fn asked(plan: &Plan) -> String {
+    model(plan, plan.runtime == Runtime::MistralApi)
+}
+
 /// Dollars of a prompt token and of the longest answer, where the catalogue has prices above 0.
 #[cfg(feature = "mock")]
 pub(crate) fn billed(plan: &Plan) -> Option<(f64, f64)> {
