@@ -3,6 +3,10 @@
 //! Keys stay in the order in which they were put, so that a document reads as people write it. A
 //! text is bare only where no reader of YAML 1.1 or 1.2 takes it for anything else; every other one
 //! goes through [`quote::yaml`].
+//!
+//! `serde_yaml_ng`, which reads documents here, can't write them: it has no comments, and leaves
+//! `yes`, `on`, `1_000`, `12:30:00` and `2026-11-23` bare (0.10), which readers of YAML 1.1 such as
+//! PyYAML take for a boolean, numbers and a date.
 
 use crate::quote;
 
@@ -104,12 +108,7 @@ impl Node {
             }
             Self::Map(entries) => {
                 for entry in entries {
-                    if let Some(note) = entry.note {
-                        indent(depth, out);
-                        line(&format!("# {note}"), out);
-                    }
-                    indent(depth, out);
-                    entry.write(depth, out);
+                    entry.write_lines(depth, out);
                 }
             }
         }
@@ -122,14 +121,10 @@ impl Node {
                 for (i, entry) in entries.iter().enumerate() {
                     if i == 0 {
                         out.push(' ');
+                        entry.write(depth, out);
                     } else {
-                        if let Some(note) = entry.note {
-                            indent(depth, out);
-                            line(&format!("# {note}"), out);
-                        }
-                        indent(depth, out);
+                        entry.write_lines(depth, out);
                     }
-                    entry.write(depth, out);
                 }
             }
             Self::List(parts) if !parts.is_empty() => {
@@ -145,23 +140,26 @@ impl Node {
 }
 
 impl Entry {
+    /// The entry on lines of its own, its note before it.
+    fn write_lines(&self, depth: usize, out: &mut String) {
+        if let Some(note) = self.note {
+            indent(depth, out);
+            line(&format!("# {note}"), out);
+        }
+        indent(depth, out);
+        self.write(depth, out);
+    }
+
     fn write(&self, depth: usize, out: &mut String) {
         out.push_str(&scalar(&self.key));
         out.push(':');
-        match &self.value {
-            Node::Map(entries) if !entries.is_empty() => {
-                out.push('\n');
-                self.value.write(depth + 1, out);
-            }
-            Node::List(parts) if !parts.is_empty() => {
-                out.push('\n');
-                self.value.write(depth + 1, out);
-            }
-            value => {
-                out.push(' ');
-                value.write(depth + 1, out);
-            }
-        }
+        let below = match &self.value {
+            Node::Map(entries) => !entries.is_empty(),
+            Node::List(parts) => !parts.is_empty(),
+            _ => false,
+        };
+        out.push(if below { '\n' } else { ' ' });
+        self.value.write(depth + 1, out);
     }
 }
 
