@@ -28,35 +28,18 @@ fn table(runtime: Runtime) -> Option<&'static FlagTable> {
     }
 }
 
-/// What a text in a command, argument or variable is for the container: `$$` is `$` there.
+/// What a text in a command, argument or variable is for the container: `$$` is `$` there. A
+/// variable that says the pod's place in a group has a value by then, here that of a worker.
 fn given(text: &str) -> String {
-    text.replace("$$", "$")
+    match text {
+        "$(LWS_WORKER_INDEX)" => "1".to_owned(),
+        "$(LWS_LEADER_ADDRESS)" => "leader".to_owned(),
+        _ => text.replace("$$", "$"),
+    }
 }
 
 fn words(value: &Value) -> Vec<String> {
     list(value).filter_map(Value::as_str).map(given).collect()
-}
-
-/// Flags that say a pod's place in a group: their values are variables of the pod.
-const GROUP: [&str; 4] = [
-    "--distributed-executor-backend",
-    "--nnodes",
-    "--node-rank",
-    "--master-addr",
-];
-
-/// The arguments without those that say the pod's place in a group.
-fn of_one_pod(arguments: &[String]) -> Vec<String> {
-    let mut kept = Vec::new();
-    let mut words = arguments.iter();
-    while let Some(word) = words.next() {
-        if GROUP.contains(&word.as_str()) {
-            words.next();
-        } else if word != "--headless" {
-            kept.push(word.clone());
-        }
-    }
-    kept
 }
 
 /// The number after a flag.
@@ -70,7 +53,7 @@ pub(super) fn findings(pod: &Pod<'_>, container: &Value, plan: &Plan) -> Vec<Str
     let mut found = Vec::new();
     let arguments = words(&container["args"]);
     if let Some(table) = table(plan.runtime)
-        && let Err(e) = table.check_arguments(&of_one_pod(&arguments))
+        && let Err(e) = table.check_arguments(&arguments)
     {
         found.push(e.to_string());
     }
@@ -83,6 +66,13 @@ pub(super) fn findings(pod: &Pod<'_>, container: &Value, plan: &Plan) -> Vec<Str
         let has = limit.as_u64().unwrap_or(0) * pod.a_copy;
         if has != needed {
             found.push(format!("{has} devices where the command uses {needed}"));
+        }
+        let nodes = size("--nnodes");
+        if nodes != pod.a_copy {
+            found.push(format!(
+                "{} pods where the command waits for {nodes}",
+                pod.a_copy
+            ));
         }
     }
     for probe in ["startupProbe", "readinessProbe", "livenessProbe"] {
