@@ -105,6 +105,19 @@ fn the_bash_client_keeps_its_word() {
     passes(Target::ApiCurl, &named());
 }
 
+/// A server of one's own on loopback asks for no key, and a client for it sends none.
+#[test]
+fn a_client_without_a_key_keeps_its_word() {
+    let changes = [
+        ("/runtime", json!("vllm")),
+        (
+            "/serve",
+            json!({"bind": "127.0.0.1", "port": 8000, "api_key_env": null}),
+        ),
+    ];
+    passes(Target::ApiCurl, &plan(&changes));
+}
+
 #[test]
 fn the_excerpt_allows_nothing_that_the_document_refuses() {
     let Some(whole) = whole() else {
