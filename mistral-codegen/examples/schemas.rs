@@ -77,6 +77,7 @@ fn part(
         return Ok(None);
     }
     let schema: Value = serde_json::from_str(&std::fs::read_to_string(place)?)?;
+    let schema = inlined(&schema, &schema["definitions"], &mut Vec::new());
     let file = source
         .file
         .as_deref()
@@ -84,6 +85,33 @@ fn part(
     let of_this = |(path, _): &&(String, Value)| path == file;
     let objects: Vec<&Value> = documents.iter().filter(of_this).map(|(_, v)| v).collect();
     Ok(Some(digest::covering(&schema, &objects, "")?))
+}
+
+/// The schema with what its references name in their place; inside of itself a definition allows all.
+fn inlined<'s>(schema: &'s Value, definitions: &'s Value, within: &mut Vec<&'s str>) -> Value {
+    match schema {
+        Value::Object(fields) => {
+            if let Some(name) = fields.get("$ref").and_then(Value::as_str) {
+                let name = name.trim_start_matches("#/definitions/");
+                if within.contains(&name) {
+                    return json!({});
+                }
+                within.push(name);
+                let whole = inlined(&definitions[name], definitions, within);
+                within.pop();
+                return whole;
+            }
+            let inside = fields.iter().filter(|(key, _)| *key != "definitions");
+            inside
+                .map(|(key, value)| (key.clone(), inlined(value, definitions, within)))
+                .collect()
+        }
+        Value::Array(items) => items
+            .iter()
+            .map(|item| inlined(item, definitions, within))
+            .collect(),
+        other => other.clone(),
+    }
 }
 
 /// Every YAML and JSON document of every target and sample, with its path.

@@ -52,6 +52,18 @@ pub enum CodegenError {
         /// The value that was given.
         found: String,
     },
+    /// An expression over a metric that the engine's version doesn't serve so.
+    #[error("{engine} {version}: {metric} is not {expected}")]
+    Metric {
+        /// The engine's name.
+        engine: String,
+        /// The engine's version that the table describes.
+        version: String,
+        /// The metric that was asked for.
+        metric: String,
+        /// What was expected of it.
+        expected: String,
+    },
     /// A table of flags that can't be read.
     #[error("the table of flags can't be read: {reason}")]
     Table {

@@ -133,12 +133,14 @@ targets! {
     /// A client in bash, on curl and jq.
     ApiCurl: "api-curl", "a bash client of Mistral's API or of the plan's server, on curl and jq", targets::api::curl::generate;
 
-    // Tests of what is running.
+    // Tests and watching of what is running.
 
     /// A load test with k6.
     K6: "k6", "a load test with k6 at the plan's rate, against its predicted latencies", targets::load_test::k6;
     /// A load test with GuideLLM.
     Guidellm: "guidellm", "a load test with GuideLLM at the plan's rate, against its predicted latencies", targets::load_test::guidellm;
+    /// A dashboard and alerts.
+    Grafana: "grafana", "a Grafana dashboard, alerts and a configuration of Prometheus", targets::grafana::generate;
 }
 
 impl Target {

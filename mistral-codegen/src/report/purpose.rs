@@ -8,6 +8,18 @@ const PURPOSES: &[(&str, &str)] = &[
         "schedules.json",
         "how kernels cut their work on machines where that was searched",
     ),
+    (
+        "dashboard.json",
+        "requests, tokens, times and errors in Grafana",
+    ),
+    (
+        "alerts.yaml",
+        "when Prometheus should call somebody, and why",
+    ),
+    (
+        "prometheus.yaml",
+        "has Prometheus read the server's metrics",
+    ),
     ("plan.json", "the plan; it makes these files again"),
     (
         "README.md",

@@ -6,6 +6,7 @@ mod checkpoint;
 pub(crate) mod cluster;
 pub mod cuda;
 mod engine;
+pub(crate) mod grafana;
 pub(crate) mod launch;
 pub(crate) mod llama_server;
 pub(crate) mod load_test;

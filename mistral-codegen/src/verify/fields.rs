@@ -17,6 +17,10 @@ pub(super) const AWS: Fields = (
     "check-jsonschema with fields of hashicorp/aws 5.100.0",
     include_str!("../../data/schemas/terraform-aws.json"),
 );
+pub(super) const GRAFANA: Fields = (
+    "check-jsonschema with fields of Grafana's dashboards",
+    include_str!("../../data/schemas/grafana-dashboard.json"),
+);
 pub(super) const TERRAFORM: &str = "terraform validate";
 
 pub(super) fn check(

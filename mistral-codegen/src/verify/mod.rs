@@ -12,6 +12,7 @@
 //! | `compose.yaml` | `check-jsonschema` with the Compose specification that it brings along |
 //! | `*.json` | a JSON parser (built in) |
 //! | `task.yaml` of SkyPilot, `*.tf.json` | `check-jsonschema` with the fields that targets write, from SkyPilot's and the provider's schemas; `terraform validate` where the provider lies at hand |
+//! | `dashboard.json` of Grafana, `alerts.yaml`, `prometheus.yaml` | `check-jsonschema` with the fields that are written, from Grafana's schema; `promtool` on rules, configuration and the dashboard's expressions; each metric's name and kind against the engine's table (built in) |
 //! | `*.service` | `systemd-analyze verify` in a root folder with the program that the unit starts |
 //! | `*.rs` | `rustfmt --check` |
 //! | `*.py` | a Python interpreter, `ruff check`, `ruff format`, `mypy` with the libraries that are installed |
@@ -40,6 +41,7 @@ mod scenarios;
 mod single;
 mod unit;
 mod versions;
+mod watching;
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -218,6 +220,9 @@ pub fn verify(
     }
     if matches!(target, Target::Rust | Target::RustEmbed) {
         rust_project::check(&copy.0, checkers, &mut verdict)?;
+    }
+    if target == Target::Grafana {
+        watching::check(files, &copy.0, checkers, &mut verdict)?;
     }
     api::check(target, files, &copy.0, checkers, &mut verdict)?;
     python::check(target, files, &copy.0, checkers, &mut verdict)?;

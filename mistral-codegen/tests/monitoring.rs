@@ -1,0 +1,391 @@
+//! Dashboards and alerts: they name metrics that servers have, programs that read them accept them, and
+//! alerts fire when they should.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use mistral_codegen::verify::{Checkers, Verdict, verify};
+use mistral_codegen::{FileSet, GeneratedFile, Options, Plan, Target, generate};
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+#[path = "../server/src/metrics.rs"]
+#[allow(dead_code, unreachable_pub, reason = "it is a module of the server")]
+mod metrics;
+
+const ENGINES: [(&str, &str); 4] = [
+    ("vllm", "bf16"),
+    ("sglang", "bf16"),
+    ("llama-server", "q4_k_m"),
+    ("mistral-infer", "bf16"),
+];
+
+fn plan(runtime: &str, changes: &[(&str, Value)]) -> Plan {
+    let precision = ENGINES.iter().find(|(name, _)| *name == runtime);
+    let mut plan = json!({
+        "schema": 1,
+        "model": {"id": "mistral-nemo-12b", "hf_repo": "mistralai/Mistral-Nemo-Instruct-2407"},
+        "precision": precision.map_or("bf16", |(_, precision)| precision),
+        "runtime": runtime,
+        "placement": {"device": "L40S", "count": 1, "tensor_parallel": 1},
+        "limits": {"context_tokens": 16384, "concurrency": 8},
+        "serve": {"bind": "127.0.0.1", "port": 8000, "api_key_env": "SERVER_KEY"},
+        "memory": {
+            "weight_bytes": 24_500_000_000u64, "kv_bytes": 3_000_000_000u64,
+            "total_bytes": 30_000_000_000u64, "device_bytes": 48_000_000_000u64,
+        },
+        "expected": {
+            "ttft_ms": {"value": 200.0, "lo": 100.0, "hi": 400.2},
+            "tpot_ms": {"value": 20.0, "lo": 10.0, "hi": 30.0},
+        },
+    });
+    for (pointer, value) in changes {
+        let (parent, name) = pointer.rsplit_once('/').expect("a pointer begins with /");
+        plan.pointer_mut(parent).expect("the parent exists")[name] = value.clone();
+    }
+    serde_json::from_value(plan).expect("a plan")
+}
+
+fn made(plan: &Plan) -> FileSet {
+    generate(Target::Grafana, plan, &Options::default()).expect("made")
+}
+
+fn text<'f>(files: &'f FileSet, path: &str) -> &'f str {
+    &files.get(path).unwrap_or_else(|| panic!("{path}")).contents
+}
+
+fn checked(files: &FileSet) -> Verdict {
+    let folder = tempfile::tempdir().expect("a folder");
+    let scratch = folder.path().join("scratch");
+    let checkers = Checkers::from_environment(std::env::vars_os(), scratch);
+    verify(Target::Grafana, files, &checkers).expect("checked")
+}
+
+/// `files` with `from` replaced in one of them.
+fn with(files: &FileSet, path: &str, from: &str, to: &str) -> FileSet {
+    assert!(text(files, path).contains(from), "{path} has no {from}");
+    let mut out = FileSet::new();
+    for file in files.iter() {
+        let contents = match file.path.as_str() == path {
+            true => file.contents.replacen(from, to, 1),
+            false => file.contents.clone(),
+        };
+        let file = GeneratedFile {
+            contents,
+            ..file.clone()
+        };
+        out.insert(file).expect("a new path");
+    }
+    out
+}
+
+/// Name, kind and labels of what a page for Prometheus has.
+fn served(page: &str) -> BTreeMap<String, (String, Vec<String>)> {
+    let mut found: BTreeMap<String, (String, Vec<String>)> = BTreeMap::new();
+    for line in page.lines() {
+        if let Some(rest) = line.strip_prefix("# TYPE ") {
+            let (name, kind) = rest.split_once(' ').expect("a kind");
+            found.insert(name.to_owned(), (kind.to_owned(), Vec::new()));
+        } else if let Some((name, labels)) = line.split_once('{')
+            && let Some((_, of)) = found.get_mut(name)
+        {
+            let labels = labels.split_once('}').expect("closed").0;
+            *of = labels
+                .split(',')
+                .filter_map(|label| Some(label.split_once('=')?.0.to_owned()))
+                .collect();
+        }
+    }
+    found.retain(|name, _| !name.starts_with("process_"));
+    found
+}
+
+#[test]
+fn the_table_of_our_server_is_what_it_serves() {
+    let page = metrics::Metrics::default();
+    page.request("/v1/models", 200);
+    page.finished("stop");
+    page.first_token.record(Duration::from_millis(1));
+    let table = include_str!("../data/metrics/mistral-infer.json");
+    let table: Value = serde_json::from_str(table).expect("JSON");
+    let listed = table["metrics"].as_object().expect("metrics").iter();
+    let texts = |labels: &Value| serde_json::from_value(labels.clone()).expect("texts");
+    let listed: BTreeMap<_, (String, Vec<String>)> = listed
+        .map(|(name, m)| {
+            let kind = m["kind"].as_str().expect("a kind").to_owned();
+            (name.clone(), (kind, texts(&m["labels"])))
+        })
+        .collect();
+    assert_eq!(served(&page.page()), listed);
+}
+
+#[test]
+fn what_is_made_passes_and_what_is_missing_is_said() {
+    for (runtime, _) in ENGINES {
+        let files = made(&plan(runtime, &[]));
+        let verdict = checked(&files);
+        assert!(verdict.ok(), "{runtime}: {verdict:?}");
+        let tools = |path: &str| verdict.of(path).iter().map(|check| check.tool).collect();
+        let alerts: Vec<&str> = tools("alerts.yaml");
+        assert!(alerts.contains(&"metrics of the engine"), "{runtime}");
+        let promtool = verdict.missing.contains_key("promtool check rules");
+        assert_ne!(alerts.contains(&"promtool check rules"), promtool);
+        let key = text(&files, "prometheus.yaml").contains("credentials_file");
+        assert_eq!(key, runtime == "llama-server", "whose metrics ask for it");
+    }
+    let refused = |runtime| {
+        let made = generate(Target::Grafana, &plan(runtime, &[]), &Options::default());
+        made.expect_err(runtime).to_string()
+    };
+    for runtime in ["ollama", "tensorrt-llm", "mistral-api"] {
+        let text = refused(runtime);
+        assert!(text.contains("metrics are known"), "{text}");
+    }
+}
+
+#[test]
+fn planted_mistakes_are_found() {
+    let files = made(&plan("vllm", &[]));
+    let cases = [
+        (
+            "dashboard.json",
+            "vllm:kv_cache_usage_perc",
+            "vllm:gpu_cache_usage_perc",
+            "no metric",
+        ),
+        (
+            "dashboard.json",
+            "vllm:time_to_first_token_seconds_bucket",
+            "vllm:time_to_first_token_seconds",
+            "no metric",
+        ),
+        (
+            "alerts.yaml",
+            "sum(vllm:num_requests_waiting{job=\\\"mistral-nemo-12b\\\"})",
+            "sum(rate(vllm:num_requests_waiting{job=\\\"mistral-nemo-12b\\\"}[5m]))",
+            "no counter",
+        ),
+        (
+            "alerts.yaml",
+            "sum(vllm:num_requests",
+            "sum((vllm:num_requests",
+            "promtool",
+        ),
+        (
+            "alerts.yaml",
+            "for: \"10m\"",
+            "for: \"10 minutes\"",
+            "promtool",
+        ),
+        (
+            "alerts.yaml",
+            "{{ $labels.instance }}",
+            "{{ $label.instance }}",
+            "promtool",
+        ),
+        (
+            "prometheus.yaml",
+            "scrape_interval",
+            "scrape_intervall",
+            "promtool",
+        ),
+        (
+            "dashboard.json",
+            "\"fieldConfig\"",
+            "\"fieldConfigs\"",
+            "schema",
+        ),
+        (
+            "dashboard.json",
+            "\"graphTooltip\": 1",
+            "\"graphTooltip\": \"1\"",
+            "schema",
+        ),
+        (
+            "dashboard.json",
+            "sum(vllm:num_requests",
+            "sum((vllm:num_requests",
+            "promtool",
+        ),
+    ];
+    for (path, from, to, part) in cases {
+        let verdict = checked(&with(&files, path, from, to));
+        let tool_missing = |tool: &str| verdict.missing.keys().any(|t| t.contains(tool));
+        if tool_missing(part) || part == "schema" && tool_missing("check-jsonschema") {
+            continue;
+        }
+        let wrong: Vec<_> = verdict.of(path).iter().filter(|c| !c.ok).collect();
+        let said = |check: &&&mistral_codegen::verify::Check| {
+            check.detail.contains(part) || check.tool.contains(part)
+        };
+        assert!(
+            wrong.iter().any(|c| said(&c)),
+            "{from} -> {to}: {verdict:?}"
+        );
+    }
+}
+
+/// Prometheus runs the rules over made-up series.
+#[test]
+fn alerts_fire_when_they_should() {
+    if Command::new("promtool").arg("--version").output().is_err() {
+        println!("skipped: no promtool");
+        return;
+    }
+    let files = made(&plan("mistral-infer", &[]));
+    let series = |name: &str, labels: &str, values: &str| {
+        let labels = format!("job=\"mistral-nemo-12b\",instance=\"a:1\"{labels}");
+        json!({"series": format!("{name}{{{labels}}}"), "values": values})
+    };
+    let quiet = [
+        series("up", "", "1x60"),
+        series("mistral_num_requests_waiting", "", "8x60"),
+        series("mistral_http_requests_total", ",status=\"200\"", "0+60x60"),
+    ];
+    let buckets = |bound: &str, values: &str| {
+        let labels = format!(",le=\"{bound}\"");
+        series(
+            "mistral_time_to_first_token_seconds_bucket",
+            &labels,
+            values,
+        )
+    };
+    let slow = [
+        buckets("0.25", "0x60"),
+        buckets("0.5", "0+60x60"),
+        buckets("+Inf", "0+60x60"),
+    ];
+    let fast = [
+        buckets("0.25", "0+60x60"),
+        buckets("0.5", "0+60x60"),
+        buckets("+Inf", "0+60x60"),
+    ];
+    let one = |series: Value| quiet[..2].iter().cloned().chain([series]).collect();
+    let requests = |status: &str, values: &str| {
+        let labels = format!(",status=\"{status}\"");
+        series("mistral_http_requests_total", &labels, values)
+    };
+    let failing = quiet.iter().cloned().chain([requests("500", "0+6x60")]);
+    let rarely = quiet.iter().cloned().chain([requests("500", "0+1x60")]);
+    let mut cases: Vec<(&str, Vec<Value>)> = vec![
+        ("", quiet.to_vec()),
+        ("ServerDown", vec![series("up", "", "1x20 0x40")]),
+        ("ServerNotStarting", vec![series("up", "", "0x60")]),
+        ("ServerUnknown", Vec::new()),
+        (
+            "RequestsWait",
+            vec![
+                quiet[0].clone(),
+                series("mistral_num_requests_waiting", "", "9x60"),
+            ],
+        ),
+        (
+            "SlowFirstToken",
+            quiet.iter().cloned().chain(slow).collect(),
+        ),
+        ("", quiet.iter().cloned().chain(fast).collect()),
+        ("RequestsFail", failing.collect()),
+        ("", rarely.collect()),
+        ("RequestsRefused", one(requests("429", "0+1x60"))),
+    ];
+    let folder = tempfile::tempdir().expect("a folder");
+    files.write(folder.path()).expect("written");
+    let rules: Value = serde_yaml_ng::from_str(text(&files, "alerts.yaml")).expect("YAML");
+    let rules = rules["groups"][0]["rules"].as_array().expect("rules");
+    for (expected, input) in cases.drain(..) {
+        let tests: Vec<Value> = rules
+            .iter()
+            .filter(|rule| rule["alert"] != expected)
+            .map(|rule| json!({"eval_time": "30m", "alertname": rule["alert"], "exp_alerts": []}))
+            .collect();
+        let silent = run(folder.path(), &input, &tests);
+        // A server that is down doesn't start either.
+        assert!(silent.is_empty(), "{expected}: {silent}");
+        if !expected.is_empty() {
+            let tests = [json!({"eval_time": "30m", "alertname": expected, "exp_alerts": []})];
+            let fired = run(folder.path(), &input, &tests);
+            assert!(fired.contains(expected), "{expected} is silent");
+        }
+    }
+}
+
+/// What `promtool test rules` says; empty when all alerts are as expected.
+fn run(folder: &Path, input: &[Value], tests: &[Value]) -> String {
+    let document = json!({
+        "rule_files": ["alerts.yaml"],
+        "evaluation_interval": "1m",
+        "tests": [{"interval": "1m", "input_series": input, "alert_rule_test": tests}],
+    });
+    std::fs::write(folder.join("test.yaml"), document.to_string()).expect("written");
+    let out = Command::new("promtool")
+        .args(["test", "rules", "test.yaml"])
+        .current_dir(folder)
+        .output()
+        .expect("starts");
+    match out.status.success() {
+        true => String::new(),
+        false => {
+            String::from_utf8_lossy(&out.stdout).into_owned()
+                + &String::from_utf8_lossy(&out.stderr)
+        }
+    }
+}
+
+const HOSTILE: [&str; 8] = [
+    "a\" or up{job=\"b",
+    "{{ $labels.instance }}{{ end }}",
+    "$instance ${source} [[instance]]",
+    "yes",
+    "a'b`c\\d",
+    "日本 é \u{202e}",
+    "# no: comment",
+    "<script>alert(1)</script>",
+];
+
+fn survives(name: &str) {
+    for (runtime, _) in ENGINES {
+        let plan = plan(runtime, &[("/serve/served_name", json!(name))]);
+        let files = made(&plan);
+        let dashboard: Value = serde_json::from_str(text(&files, "dashboard.json")).expect("JSON");
+        assert_eq!(dashboard["title"], name);
+        let job = dashboard["uid"].as_str().expect("an address");
+        let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+        assert!(
+            job.chars().all(plain) && (1..=40).contains(&job.len()),
+            "{job}"
+        );
+        // No other text of the plan is in what Prometheus reads.
+        let alike = made(&self::plan(runtime, &[("/serve/served_name", json!(job))]));
+        for path in ["alerts.yaml", "prometheus.yaml"] {
+            assert_eq!(text(&files, path), text(&alike, path), "{name}");
+        }
+        assert_eq!(dashboard["panels"], {
+            let alike: Value = serde_json::from_str(text(&alike, "dashboard.json")).expect("JSON");
+            alike["panels"].clone()
+        });
+    }
+}
+
+#[test]
+fn hostile_names_are_shown_and_nothing_else() {
+    HOSTILE.into_iter().for_each(survives);
+}
+
+proptest! {
+    #[test]
+    fn any_name_is_shown_and_nothing_else(name in "[^\\p{C}-][^\\p{C}]{0,60}") {
+        survives(&name);
+    }
+}
+
+#[test]
+fn numbers_that_are_no_times_are_refused() {
+    for hi in [-1.0, 0.0, 1e300] {
+        let time = json!({"value": 1.0, "lo": 1.0, "hi": hi});
+        let plan = plan("vllm", &[("/expected/ttft_ms", time)]);
+        let error = generate(Target::Grafana, &plan, &Options::default()).expect_err("refused");
+        assert!(error.to_string().contains("expected.ttft_ms"), "{error}");
+    }
+}
