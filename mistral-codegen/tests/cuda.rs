@@ -7,7 +7,7 @@ use std::process::Command;
 use mistral_codegen::cuda::{
     Accumulate, Kernel, Limits, Schedule, Shape, default_schedule, generate_with, schedules,
 };
-use mistral_codegen::verify::{Checkers, verify};
+use mistral_codegen::verify::{Checkers, MOST_SPILLED, verify};
 use mistral_codegen::{CodegenError, FileSet, Options, Plan, Target, generate};
 use mistral_core::catalog::Catalog;
 use mistral_core::model::ModelSpec;
@@ -520,6 +520,69 @@ fn the_verdict_tells_registers_and_finds_mistakes() -> Result<(), CodegenError> 
                 .iter()
                 .all(|k| k.registers > 0 && k.spilled_bytes == 0)
         );
+    }
+    Ok(())
+}
+
+/// The kernels that spill more than they may, by the assembler's report of `launch.cu`; `None` without a compiler.
+fn spilling(folder: &Path) -> Option<Vec<String>> {
+    let output = Command::new("nvcc")
+        .args(["-std=c++17", "-O3", "-Xptxas", "-v", "-arch=sm_89"])
+        .args(["-c", "launch.cu", "-o", "launch.o"])
+        .current_dir(folder)
+        .output()
+        .inspect_err(|_| println!("skipped: no nvcc"))
+        .ok()?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    let (mut kernel, mut kernels, mut found) = ("", 0, Vec::new());
+    for line in said.lines() {
+        if line.contains("Compiling entry function") {
+            kernel = line;
+        } else if let Some((before, _)) = line.split_once(" bytes spill stores") {
+            let bytes = before.rsplit(' ').next().and_then(|n| n.parse().ok());
+            let bytes: u32 = bytes.expect("a number");
+            kernels += 1;
+            if bytes > MOST_SPILLED {
+                found.push(format!("{bytes} bytes: {kernel}"));
+            }
+        }
+    }
+    assert_eq!(kernels, 11, "{said}");
+    Some(found)
+}
+
+/// Schedules besides the default ones get along with a thread's registers, as their estimates say.
+#[test]
+fn valid_schedules_do_not_spill() -> Result<(), CodegenError> {
+    let mut config = config(true);
+    for (field, value) in [
+        ("hidden_size", 4096),
+        ("intermediate_size", 14336),
+        ("num_attention_heads", 32),
+        ("head_dim", 128),
+    ] {
+        config[field] = json!(value);
+    }
+    let spec = ModelSpec::from_hf_config(&config.to_string()).expect("a specification");
+    let plan = plan_of(&spec, "q4_k_m", "L4");
+    let (shape, limits) = (Shape::of(&plan)?, Limits::of(&plan)?);
+    // Of all valid ones, by their estimates: the largest, one near it, one in the middle.
+    for tenths in [10, 8, 5] {
+        let mut chosen = BTreeMap::new();
+        for &kernel in Kernel::ALL {
+            let mut all = schedules(kernel, &shape, &limits);
+            all.sort_by_key(|s| (s.registers(kernel, &shape), s.threads));
+            chosen.insert(kernel, all[(all.len() - 1) * tenths / 10]);
+        }
+        let folder = tempfile::tempdir().expect("a folder");
+        generate_with(&plan, &chosen)?
+            .write(folder.path())
+            .expect("written");
+        let Some(found) = spilling(folder.path()) else {
+            return Ok(());
+        };
+        assert!(found.is_empty(), "{}\n{chosen:?}", found.join("\n"));
     }
     Ok(())
 }

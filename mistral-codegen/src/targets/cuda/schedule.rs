@@ -171,7 +171,10 @@ impl Schedule {
             Kernel::Norm => 24 + s.dim.div_ceil(self.threads),
             Kernel::Attention => {
                 let width = self.vector_bytes / 2;
-                32 + self.rows_a_warp * (width * (1 + sum) + 3 * sum) + 2 * self.unroll * words
+                // Of each head its query, its output and its running sums; heads are unrolled, so that their
+                // scores of all reads are kept beside each other.
+                32 + self.rows_a_warp * (width * (1 + sum) + 3 * sum + self.unroll)
+                    + 2 * self.unroll * words
             }
             Kernel::Rope => 32,
             Kernel::Route => 32 + s.experts.div_ceil(LANES) + s.experts_per_token,
