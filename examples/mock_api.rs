@@ -1,7 +1,7 @@
 //! Serves the chats of an OpenAPI document on loopback, for clients to be developed against.
 //!
 //! ```sh
-//! cargo run --features mock --example mock_api -- openapi.yaml --port 8080 --acts 429:1,500,answer
+//! cargo run --example mock_api -- openapi.yaml --port 8080 --acts 429:1,500,answer
 //! ```
 //!
 //! Without a document it takes the excerpt of Mistral's that this repository has. The first line of

@@ -16,7 +16,7 @@ fn program() -> PathBuf {
     if !path.is_file() {
         let mut cargo = Command::new(env!("CARGO"));
         cargo.args(["build", "--quiet", "-p", "mistral-examples"]);
-        cargo.args(["--features", "mock", "--example", "mock_api"]);
+        cargo.args(["--example", "mock_api"]);
         if profile.ends_with("release") {
             cargo.arg("--release");
         }
