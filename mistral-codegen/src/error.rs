@@ -134,3 +134,13 @@ pub enum CodegenError {
     #[error(transparent)]
     Files(#[from] mistral_core::files::FilesError),
 }
+
+impl CodegenError {
+    /// What makes an [`Io`](Self::Io) of what the system said of this file or folder.
+    pub(crate) fn io(path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
+        |source| Self::Io {
+            path: path.into(),
+            source,
+        }
+    }
+}

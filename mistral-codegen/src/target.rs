@@ -144,20 +144,6 @@ targets! {
 }
 
 impl Target {
-    /// Whether it is a Python program with a `generate.py`.
-    pub(crate) fn is_python_program(self) -> bool {
-        matches!(
-            self,
-            Self::PythonTransformers
-                | Self::PythonVllm
-                | Self::MistralInference
-                | Self::LlamaCppPython
-                | Self::OpenvinoGenai
-                | Self::OnnxruntimeGenai
-                | Self::Jax
-        )
-    }
-
     /// Whether its YAML files are Kubernetes objects.
     pub(crate) fn makes_objects(self) -> bool {
         matches!(

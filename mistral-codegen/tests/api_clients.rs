@@ -1,12 +1,21 @@
 //! Every client is built by its language's tools and run against a server made from an OpenAPI
 //! document: the whole one of Mistral's where it lies beside the checkout, else an excerpt.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
+use changed::changed;
+use checked::{checked, findings};
 use mistral_codegen::verify::mock::Api;
-use mistral_codegen::verify::{Checkers, Verdict, verify};
-use mistral_codegen::{FileSet, Options, Plan, Target, generate};
+use mistral_codegen::{Options, Plan, Target, generate};
 use serde_json::{Value, json};
+use workspace::{target_folder, workspace};
+
+#[path = "support/changed.rs"]
+mod changed;
+#[path = "support/checked.rs"]
+mod checked;
+#[path = "support/workspace.rs"]
+mod workspace;
 
 const CLIENTS: &[Target] = &[
     Target::ApiRust,
@@ -16,7 +25,7 @@ const CLIENTS: &[Target] = &[
 ];
 
 fn plan(changes: &[(&str, Value)]) -> Plan {
-    let mut plan = json!({
+    let plan = json!({
         "schema": 1,
         "model": {"id": "mistral-small-4"},
         "precision": "fp8",
@@ -26,11 +35,7 @@ fn plan(changes: &[(&str, Value)]) -> Plan {
         "serve": {"bind": "127.0.0.1", "port": 8000, "api_key_env": "MISTRAL_API_KEY"},
         "sampling": {"temperature": 0.15, "top_p": 1.0, "seed": 7},
     });
-    for (pointer, value) in changes {
-        let (parent, name) = pointer.rsplit_once('/').expect("a pointer begins with /");
-        plan.pointer_mut(parent).expect("the parent exists")[name] = value.clone();
-    }
-    serde_json::from_value(plan).expect("a plan")
+    changed(plan, changes)
 }
 
 /// A plan whose model has a name that would run, end or change a file if it weren't quoted: clients
@@ -38,10 +43,6 @@ fn plan(changes: &[(&str, Value)]) -> Plan {
 fn named() -> Plan {
     let name = "it's \"é\" \\ \\n $(id) `id` ${HOME} $$ {{ 7 * 7 }} %s */ ?? </b> \u{202e}\u{1f980} #{x} no";
     plan(&[("/serve/served_name", json!(name))])
-}
-
-fn workspace() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
 fn excerpt() -> PathBuf {
@@ -54,33 +55,15 @@ fn whole() -> Option<PathBuf> {
     path.is_file().then_some(path)
 }
 
-fn checked(target: Target, files: &FileSet, openapi: PathBuf) -> Verdict {
-    let scratch = tempfile::tempdir().expect("a folder");
-    let mut checkers =
-        Checkers::from_environment(std::env::vars_os(), scratch.path().to_path_buf());
-    // This program lies in the folder of its profile's dependencies.
-    let own = std::env::current_exe().expect("this program has a path");
-    checkers.cargo_target = own.ancestors().nth(3).map(Path::to_path_buf);
-    checkers.cargo_lock = Some(workspace().join("Cargo.lock"));
-    checkers.openapi = Some(openapi);
-    let verdict = verify(target, files, &checkers).expect("checkers start");
-    for (tool, paths) in &verdict.missing {
-        println!("not checked, {tool} is not installed: {}", paths.join(", "));
-    }
-    verdict
-}
-
 /// Builds and runs a client; what a checker found is shown.
 fn passes(target: Target, plan: &Plan) {
     let files = generate(target, plan, &Options::default()).expect("made");
-    let verdict = checked(target, &files, whole().unwrap_or_else(excerpt));
-    let found: Vec<String> = verdict
-        .files
-        .iter()
-        .flat_map(|(path, checks)| checks.iter().map(move |check| (path, check)))
-        .filter(|(_, check)| !check.ok)
-        .map(|(path, check)| format!("{path}: {}: {}", check.tool, check.detail))
-        .collect();
+    let verdict = checked(target, &files, |checkers| {
+        checkers.cargo_target = Some(target_folder());
+        checkers.cargo_lock = Some(workspace().join("Cargo.lock"));
+        checkers.openapi = Some(whole().unwrap_or_else(excerpt));
+    });
+    let found = findings(&verdict);
     assert!(found.is_empty(), "{}:\n{}", target.name(), found.join("\n"));
     println!("{}: {:?}", target.name(), verdict.versions);
 }

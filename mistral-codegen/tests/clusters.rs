@@ -1,9 +1,12 @@
 //! Targets on machines and clusters: their files pass their checkers, which find planted mistakes.
 
-use mistral_codegen::verify::{Checkers, Verdict, verify};
+use checked::findings;
+use mistral_codegen::verify::Verdict;
 use mistral_codegen::{Cluster, FileSet, Options, Target, generate};
 use serde_json::{Value, json};
 
+#[path = "support/checked.rs"]
+mod checked;
 #[path = "support/plans.rs"]
 mod plans;
 
@@ -26,44 +29,26 @@ const CLUSTERS: &[Target] = &[
 ];
 
 fn checked(target: Target, files: &FileSet) -> Verdict {
-    let verdict = checked_by(None, target, files);
-    for tool in verdict.missing.keys() {
-        println!("not checked: {tool} is not installed");
-    }
-    verdict
+    checked_by(None, target, files)
 }
 
 /// Checked by what is installed, or by one program of it and what is built in.
 fn checked_by(only: Option<&str>, target: Target, files: &FileSet) -> Verdict {
-    let scratch = tempfile::tempdir().expect("a folder");
-    let mut checkers =
-        Checkers::from_environment(std::env::vars_os(), scratch.path().to_path_buf());
-    if let Some(program) = only {
-        let folder = scratch.path().join("programs");
-        std::fs::create_dir(&folder).expect("a folder");
-        let mut places = checkers.path.iter().map(|place| place.join(program));
-        if let Some(place) = places.find(|place| place.is_file()) {
-            let place = place.canonicalize().expect("a file");
-            std::os::unix::fs::symlink(place, folder.join(program)).expect("a link");
+    checked::checked(target, files, |checkers| {
+        if let Some(program) = only {
+            let folder = checkers.scratch.join("programs");
+            std::fs::create_dir(&folder).expect("a folder");
+            let mut places = checkers.path.iter().map(|place| place.join(program));
+            if let Some(place) = places.find(|place| place.is_file()) {
+                let place = place.canonicalize().expect("a file");
+                std::os::unix::fs::symlink(place, folder.join(program)).expect("a link");
+            }
+            checkers.path = vec![folder];
         }
-        checkers.path = vec![folder];
-    }
-    // Whole definitions, where somebody has them.
-    checkers.definitions = std::env::var_os("CODEGEN_DEFINITIONS").map(Into::into);
-    checkers.terraform_providers = std::env::var_os("CODEGEN_PROVIDERS").map(Into::into);
-    verify(target, files, &checkers).expect("checkers start")
-}
-
-fn failures(verdict: &Verdict) -> Vec<String> {
-    let failed = |(path, checks): (&String, &Vec<_>)| {
-        let checks: &Vec<mistral_codegen::verify::Check> = checks;
-        checks
-            .iter()
-            .filter(|check| !check.ok)
-            .map(|check| format!("{path}: {}: {}", check.tool, check.detail))
-            .collect::<Vec<_>>()
-    };
-    verdict.files.iter().flat_map(failed).collect()
+        // Whole definitions, where somebody has them.
+        checkers.definitions = std::env::var_os("CODEGEN_DEFINITIONS").map(Into::into);
+        checkers.terraform_providers = std::env::var_os("CODEGEN_PROVIDERS").map(Into::into);
+    })
 }
 
 #[test]
@@ -88,7 +73,7 @@ fn samples_pass(targets: &[Target]) {
                     let verdict = checked(*target, &files);
                     let name = format!("{}, {name}", target.name());
                     found.extend(
-                        failures(&verdict)
+                        findings(&verdict)
                             .iter()
                             .map(|text| format!("{name}: {text}")),
                     );
@@ -526,7 +511,7 @@ fn a_jetson_has_its_device_from_the_runtime() {
             !text.contains("--gpus") && !text.contains("reservations"),
             "{text}"
         );
-        let found = failures(&checked(target, &files));
+        let found = findings(&checked(target, &files));
         assert!(found.is_empty(), "{}", found.join("\n"));
     }
 }

@@ -1,42 +1,20 @@
 //! Engine targets: what a plan's fields become, and what is refused by name.
 
-use mistral_codegen::{FileSet, Options, Plan, Target, generate};
+use engines::{Made, Refused, are_refused, files_have, made, make_themselves};
+use mistral_codegen::Target;
 use serde_json::{Value, json};
 
-fn plan(changes: &[(&str, Value)]) -> Plan {
-    let mut plan = json!({
-        "schema": 1,
-        "model": {"id": "m", "hf_repo": "mistralai/Mistral-Nemo-Instruct-2407"},
-        "precision": "bf16",
-        "runtime": "vllm",
-        "placement": {"device": "L40S", "count": 1, "tensor_parallel": 1},
-        "limits": {"context_tokens": 4096, "concurrency": 4},
-    });
-    for (pointer, value) in changes {
-        let (parent, name) = pointer.rsplit_once('/').expect("a pointer begins with /");
-        let parent = plan.pointer_mut(parent).expect("the parent exists");
-        parent
-            .as_object_mut()
-            .expect("an object")
-            .insert(name.to_owned(), value.clone());
-    }
-    serde_json::from_value(plan).expect("a plan")
-}
-
-fn made(target: Target, changes: &[(&str, Value)]) -> Result<FileSet, String> {
-    generate(target, &plan(changes), &Options::default()).map_err(|e| e.to_string())
-}
-
-/// A target, changes of the plan, what start.sh has, and what it doesn't have.
-type Row<'a> = (Target, &'a [(&'a str, Value)], &'a [&'a str], &'a [&'a str]);
+#[path = "support/engines.rs"]
+mod engines;
 
 #[test]
 fn commands() {
     use Target::{LlamaServer, Vllm};
-    let rows: &[Row<'_>] = &[
+    let rows: &[Made<'_>] = &[
         (
             Vllm,
             &[],
+            "start.sh",
             &[
                 "model=mistralai/Mistral-Nemo-Instruct-2407\n",
                 "--dtype bfloat16",
@@ -51,6 +29,7 @@ fn commands() {
         (
             Vllm,
             &[("/precision", json!("fp8"))],
+            "start.sh",
             &["--quantization fp8_per_tensor"],
             &[],
         ),
@@ -60,12 +39,14 @@ fn commands() {
                 ("/precision", json!("fp8")),
                 ("/model/hf_repo", json!("x/y-FP8")),
             ],
+            "start.sh",
             &["--dtype auto"],
             &["--quantization"],
         ),
         (
             Vllm,
             &[("/precision", json!("awq"))],
+            "start.sh",
             &["--quantization awq"],
             &[],
         ),
@@ -75,12 +56,14 @@ fn commands() {
                 ("/placement/count", json!(4)),
                 ("/placement/tensor_parallel", json!(2)),
             ],
+            "start.sh",
             &["--tensor-parallel-size 2", "--data-parallel-size 2"],
             &[],
         ),
         (
             Vllm,
             &[("/tools", json!(true)), ("/reasoning", json!(true))],
+            "start.sh",
             &[
                 "--enable-auto-tool-choice",
                 "--tool-call-parser mistral",
@@ -91,18 +74,21 @@ fn commands() {
         (
             Vllm,
             &[("/model/local_path", json!("/data/a b"))],
+            "start.sh",
             &["model='/data/a b'", "HF_HUB_OFFLINE=1"],
             &["--revision"],
         ),
         (
             Vllm,
             &[("/serve", json!({"bind": "::1", "port": 1234}))],
+            "start.sh",
             &["\"${HOST:-::1}\"", "\"${PORT:-1234}\""],
             &["API_KEY"],
         ),
         (
             Vllm,
             &[("/memory", memory(95))],
+            "start.sh",
             &["--gpu-memory-utilization 0.95"],
             &[],
         ),
@@ -112,6 +98,7 @@ fn commands() {
                 ("/precision", json!("q4_k_m")),
                 ("/model/hf_repo", json!("x/y-GGUF")),
             ],
+            "start.sh",
             &[
                 "--hf-repo x/y-GGUF:Q4_K_M",
                 "--ctx-size 16384",
@@ -126,6 +113,7 @@ fn commands() {
                 ("/precision", json!("q8_0")),
                 ("/kv_precision", json!("q8_0")),
             ],
+            "start.sh",
             &[
                 "model=models/Mistral-Nemo-Instruct-2407-Q8_0.gguf",
                 "--flash-attn on",
@@ -139,32 +127,19 @@ fn commands() {
                 ("/placement/threads", json!(8)),
                 ("/model/local_path", json!("a.gguf")),
             ],
+            "start.sh",
             &["--n-gpu-layers 0", "--threads 8", "model=a.gguf"],
             &["--n-gpu-layers all"],
         ),
         (
             LlamaServer,
             &[("/memory", memory(101))],
+            "start.sh",
             &["--n-gpu-layers auto"],
             &[],
         ),
     ];
-    let mut failures = Vec::new();
-    for (target, changes, has, lacks) in rows {
-        match made(*target, changes) {
-            Err(error) => failures.push(format!("{target:?} {changes:?}: {error}")),
-            Ok(files) => {
-                let script = &files.get("start.sh").expect("start.sh").contents;
-                for part in has.iter().filter(|part| !script.contains(**part)) {
-                    failures.push(format!("{target:?} {changes:?}: no {part:?} in\n{script}"));
-                }
-                for part in lacks.iter().filter(|part| script.contains(**part)) {
-                    failures.push(format!("{target:?} {changes:?}: {part:?} in\n{script}"));
-                }
-            }
-        }
-    }
-    assert!(failures.is_empty(), "{}", failures.join("\n"));
+    files_have(rows);
 }
 
 /// A device of 100 GB whose plan needs `total` GB.
@@ -240,7 +215,7 @@ fn a_server_without_a_key_has_no_container() {
 #[test]
 fn refusals_name_the_field() {
     use Target::{LlamaServer, Vllm};
-    let rows: &[(Target, &str, Value, &str)] = &[
+    let rows: &[Refused<'_>] = &[
         (Vllm, "/precision", json!("q4_k_m"), "precision is q4_k_m"),
         (Vllm, "/precision", json!("nvfp4"), "precision is nvfp4"),
         (Vllm, "/kv_precision", json!("q8_0"), "kv_precision"),
@@ -323,33 +298,12 @@ fn refusals_name_the_field() {
             "serve.served_name",
         ),
     ];
-    let mut failures = Vec::new();
-    for (target, field, value, part) in rows {
-        match made(*target, &[(field, value.clone())]) {
-            Ok(_) => failures.push(format!("{target:?} {field} = {value}: accepted")),
-            Err(text) if !text.contains(part) => {
-                failures.push(format!("{target:?} {field} = {value}: {text}"));
-            }
-            Err(_) => {}
-        }
-    }
-    assert!(failures.is_empty(), "{}", failures.join("\n"));
+    are_refused(rows);
 }
 
 #[test]
 fn the_same_plan_makes_the_same_files() {
-    for target in [Target::Vllm, Target::LlamaServer] {
-        let changes = &[("/precision", json!("bf16"))];
-        assert_eq!(made(target, changes), made(target, changes), "{target:?}");
-        let files = made(target, changes).expect("made");
-        let again = files.get("plan.json").expect("plan.json").contents.clone();
-        let plan: Plan = serde_json::from_str(&again).expect("a plan");
-        let from_file = generate(target, &plan, &Options::default()).expect("made");
-        assert_eq!(
-            files, from_file,
-            "{target:?}: plan.json makes what it lies in"
-        );
-    }
+    make_themselves(&[Target::Vllm, Target::LlamaServer]);
 }
 
 /// Another crate of a build may keep maps of serde_json in the order of insertion

@@ -3,16 +3,23 @@
 use std::path::Path;
 use std::process::{Command, Output};
 
+use changed::changed;
+use checked::findings;
 use mistral_codegen::flags::GUIDELLM;
-use mistral_codegen::verify::{Checkers, Verdict, verify};
+use mistral_codegen::verify::Verdict;
 use mistral_codegen::{
     FileSet, GeneratedFile, Options, Plan, Target, diff, explain_target, generate,
 };
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
+#[path = "support/changed.rs"]
+mod changed;
+#[path = "support/checked.rs"]
+mod checked;
+
 fn plan(changes: &[(&str, Value)]) -> Plan {
-    let mut plan = json!({
+    let plan = json!({
         "schema": 1,
         "model": {"id": "mistral-nemo-12b", "hf_repo": "mistralai/Mistral-Nemo-Instruct-2407"},
         "precision": "bf16",
@@ -26,11 +33,7 @@ fn plan(changes: &[(&str, Value)]) -> Plan {
             "tpot_ms": {"value": 20.0, "lo": 10.0, "hi": 30.0},
         },
     });
-    for (pointer, value) in changes {
-        let (parent, name) = pointer.rsplit_once('/').expect("a pointer begins with /");
-        plan.pointer_mut(parent).expect("the parent exists")[name] = value.clone();
-    }
-    serde_json::from_value(plan).expect("a plan")
+    changed(plan, changes)
 }
 
 fn made(changes: &[(&str, Value)]) -> Result<FileSet, String> {
@@ -247,22 +250,12 @@ fn plans_without_a_load_are_refused_by_name() {
 }
 
 fn checked(files: &FileSet) -> Verdict {
-    let scratch = tempfile::tempdir().expect("a folder");
-    let checkers = Checkers::from_environment(std::env::vars_os(), scratch.path().to_path_buf());
-    let verdict = verify(Target::Guidellm, files, &checkers).expect("checkers start");
-    for tool in verdict.missing.keys() {
-        println!("not checked: {tool} is not installed");
-    }
-    verdict
+    checked::checked(Target::Guidellm, files, |_| {})
 }
 
 /// What checkers found, one line each.
 fn found(verdict: &Verdict) -> String {
-    let all = verdict.files.iter();
-    let all = all.flat_map(|(path, checks)| checks.iter().map(move |check| (path, check)));
-    let bad = all.filter(|(_, check)| !check.ok);
-    bad.map(|(path, check)| format!("{path}: {}: {}\n", check.tool, check.detail))
-        .collect()
+    findings(verdict).join("\n")
 }
 
 #[test]

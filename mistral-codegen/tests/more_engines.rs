@@ -1,53 +1,18 @@
 //! SGLang, TensorRT-LLM, Ollama and vLLM on TPUs: what a plan's fields become, and what is refused
 //! by name.
 
-use mistral_codegen::{FileSet, Options, Plan, Target, generate};
+use engines::{Made, Refused, are_refused, files_have, made, make_themselves, plan};
+use mistral_codegen::{FileSet, Target};
 use serde_json::{Value, json};
 
-fn plan(target: Target, changes: &[(&str, Value)]) -> Plan {
-    let (runtime, device) = match target {
-        Target::Sglang => ("sglang", "L40S"),
-        Target::TensorrtLlm => ("tensorrt-llm", "H100 SXM"),
-        Target::Ollama => ("ollama", "RTX 4090"),
-        _ => ("vllm", "TPU v6e"),
-    };
-    let mut plan = json!({
-        "schema": 1,
-        "model": {"id": "m", "hf_repo": "mistralai/Mistral-Nemo-Instruct-2407"},
-        "precision": "bf16",
-        "runtime": runtime,
-        "placement": {"device": device, "count": 1, "tensor_parallel": 1},
-        "limits": {"context_tokens": 4096, "concurrency": 4},
-    });
-    for (pointer, value) in changes {
-        let (parent, name) = pointer.rsplit_once('/').expect("a pointer begins with /");
-        let parent = plan.pointer_mut(parent).expect("the parent exists");
-        parent
-            .as_object_mut()
-            .expect("an object")
-            .insert(name.to_owned(), value.clone());
-    }
-    serde_json::from_value(plan).expect("a plan")
-}
-
-fn made(target: Target, changes: &[(&str, Value)]) -> Result<FileSet, String> {
-    generate(target, &plan(target, changes), &Options::default()).map_err(|e| e.to_string())
-}
-
-/// A target, changes of the plan, a file, what it has, and what it doesn't have.
-type Row<'a> = (
-    Target,
-    &'a [(&'a str, Value)],
-    &'a str,
-    &'a [&'a str],
-    &'a [&'a str],
-);
+#[path = "support/engines.rs"]
+mod engines;
 
 #[test]
 fn what_plans_become() {
     use Target::{Ollama, Sglang, TensorrtLlm, VllmTpu};
     let open = json!({"bind": "127.0.0.1", "port": 8000});
-    let rows: &[Row<'_>] = &[
+    let rows: &[Made<'_>] = &[
         (
             Sglang,
             &[
@@ -191,32 +156,13 @@ fn what_plans_become() {
             &["--data-parallel-size"],
         ),
     ];
-    let mut failures = Vec::new();
-    for (target, changes, path, has, lacks) in rows {
-        match made(*target, changes) {
-            Err(error) => failures.push(format!("{target:?} {changes:?}: {error}")),
-            Ok(files) => {
-                let text = &files.get(path).expect(path).contents;
-                for part in has.iter().filter(|part| !text.contains(**part)) {
-                    failures.push(format!(
-                        "{target:?} {path} {changes:?}: no {part:?} in\n{text}"
-                    ));
-                }
-                for part in lacks.iter().filter(|part| text.contains(**part)) {
-                    failures.push(format!(
-                        "{target:?} {path} {changes:?}: {part:?} in\n{text}"
-                    ));
-                }
-            }
-        }
-    }
-    assert!(failures.is_empty(), "{}", failures.join("\n"));
+    files_have(rows);
 }
 
 #[test]
 fn refusals_name_the_field() {
     use Target::{Ollama, Sglang, TensorrtLlm, VllmTpu};
-    let rows: &[(Target, &str, Value, &str)] = &[
+    let rows: &[Refused<'_>] = &[
         (Sglang, "/precision", json!("q4_k_m"), "precision is q4_k_m"),
         (Sglang, "/precision", json!("nvfp4"), "precision is nvfp4"),
         (
@@ -287,17 +233,7 @@ fn refusals_name_the_field() {
         ),
         (VllmTpu, "/kv_precision", json!("q8_0"), "kv_precision"),
     ];
-    let mut failures = Vec::new();
-    for (target, field, value, part) in rows {
-        match made(*target, &[(field, value.clone())]) {
-            Ok(_) => failures.push(format!("{target:?} {field} = {value}: accepted")),
-            Err(text) if !text.contains(part) => {
-                failures.push(format!("{target:?} {field} = {value}: {text}"));
-            }
-            Err(_) => {}
-        }
-    }
-    assert!(failures.is_empty(), "{}", failures.join("\n"));
+    are_refused(rows);
 }
 
 #[test]
@@ -324,22 +260,12 @@ fn the_engine_names_its_target() {
 
 #[test]
 fn the_same_plan_makes_the_same_files() {
-    for target in [
+    make_themselves(&[
         Target::Sglang,
         Target::TensorrtLlm,
         Target::Ollama,
         Target::VllmTpu,
-    ] {
-        let files = made(target, &[]).expect("made");
-        assert_eq!(Ok(&files), made(target, &[]).as_ref(), "{target:?}");
-        let again = files.get("plan.json").expect("plan.json").contents.clone();
-        let plan: Plan = serde_json::from_str(&again).expect("a plan");
-        let from_file = generate(target, &plan, &Options::default()).expect("made");
-        assert_eq!(
-            files, from_file,
-            "{target:?}: plan.json makes what it lies in"
-        );
-    }
+    ]);
 }
 
 /// Texts that have broken other generators, in every field of a plan that holds one.

@@ -3,10 +3,14 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use changed::changed;
 use mistral_codegen::verify::{Checkers, Greedy, Verdict, Witness, verify};
 use mistral_codegen::{CodegenError, FileSet, GeneratedFile, Options, Plan, Target, generate};
 use proptest::prelude::*;
 use serde_json::{Value, json};
+
+#[path = "support/changed.rs"]
+mod changed;
 
 const TARGETS: &[Target] = &[
     Target::PythonTransformers,
@@ -39,7 +43,7 @@ fn plan(target: Target, changes: &[(&str, Value)]) -> Plan {
         Target::OnnxruntimeGenai => ("f16", "hf", "L40S"),
         _ => ("bf16", "hf", "L40S"),
     };
-    let mut plan = json!({
+    let plan = json!({
         "schema": 1,
         "model": {"id": "m", "hf_repo": "mistralai/Mistral-Nemo-Instruct-2407", "file": "m.gguf"},
         "precision": precision,
@@ -48,13 +52,7 @@ fn plan(target: Target, changes: &[(&str, Value)]) -> Plan {
         "placement": {"device": device, "count": 1, "tensor_parallel": 1},
         "limits": {"context_tokens": 4096, "concurrency": 4},
     });
-    for (pointer, value) in changes {
-        let (parent, name) = pointer.rsplit_once('/').expect("a pointer begins with /");
-        let parent = plan.pointer_mut(parent).expect("the parent exists");
-        let parent = parent.as_object_mut().expect("an object");
-        parent.insert(name.to_owned(), value.clone());
-    }
-    serde_json::from_value(plan).expect("a plan")
+    changed(plan, changes)
 }
 
 fn made(target: Target, changes: &[(&str, Value)]) -> Result<FileSet, CodegenError> {

@@ -1,7 +1,11 @@
 //! The generated Rust project is compiled, started and asked, by its own tests, by a real OpenAI
 //! client and by clients that mean no good.
 
+#[path = "support/changed.rs"]
+mod changed;
 mod support;
+#[path = "support/workspace.rs"]
+mod workspace;
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
@@ -10,18 +14,20 @@ use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
+use changed::changed;
 use mistral_codegen::{Dependency, Options, Plan, Target, generate};
 use mistral_core::files::FileSet;
 use mistral_core::precision::Precision;
 use mistral_core::schedule::{Schedule, ScheduleBook};
 use serde_json::{Value, json};
+use workspace::{target_folder, workspace};
 
 const KEY: &str = "a key of the test: 'quoted' $HOME";
 const KEY_VARIABLE: &str = "CODEGEN_TEST_KEY";
 const NAME: &str = "Le modèle \"d'essai\" $(id)";
 
 fn plan(changes: &[(&str, Value)]) -> Plan {
-    let mut plan = json!({
+    let plan = json!({
         "schema": 1,
         "model": {"id": "test", "local_path": "model"},
         "precision": "f32",
@@ -33,15 +39,7 @@ fn plan(changes: &[(&str, Value)]) -> Plan {
         },
         "tools": true,
     });
-    for (pointer, value) in changes {
-        let (parent, name) = pointer.rsplit_once('/').expect("a pointer begins with /");
-        plan.pointer_mut(parent).expect("the parent exists")[name] = value.clone();
-    }
-    serde_json::from_value(plan).expect("a plan")
-}
-
-fn workspace() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+    changed(plan, changes)
 }
 
 fn options() -> Options {
@@ -72,14 +70,13 @@ const FOLDER: &str = if cfg!(debug_assertions) {
 /// that dependencies are compiled once.
 fn cargo(project: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO"));
-    // This program lies in the folder of its profile's dependencies.
-    let own = std::env::current_exe().expect("this program has a path");
-    let target = own.ancestors().nth(3).expect("target/profile/deps/program");
     command
         .args(arguments)
         .args(["--profile", PROFILE, "--offline", "--color", "never"]);
     command.current_dir(project);
-    command.env("CARGO_TARGET_DIR", target).stdin(Stdio::null());
+    command
+        .env("CARGO_TARGET_DIR", target_folder())
+        .stdin(Stdio::null());
     command
 }
 
@@ -103,10 +100,9 @@ fn built() -> &'static (tempfile::TempDir, PathBuf) {
         let lock = workspace().join("Cargo.lock");
         std::fs::copy(lock, folder.path().join("Cargo.lock")).expect("copied");
         succeeds(cargo(folder.path(), &["build"]));
-        let own = std::env::current_exe().expect("this program has a path");
-        let target = own.ancestors().nth(3).expect("target/profile/deps/program");
         let program = folder.path().join("mistral-server");
-        std::fs::copy(target.join(FOLDER).join("mistral-server"), &program).expect("copied");
+        let made = target_folder().join(FOLDER).join("mistral-server");
+        std::fs::copy(made, &program).expect("copied");
         (folder, program)
     })
 }

@@ -1,8 +1,14 @@
 //! The real checkers accept what is generated, whatever a plan's texts are, and find what is wrong.
 
-use mistral_codegen::verify::{Checkers, Verdict, verify};
+use checked::findings;
+use mistral_codegen::verify::Verdict;
 use mistral_codegen::{CodegenError, FileSet, GeneratedFile, Options, Plan, Target, generate};
 use serde_json::{Value, json};
+
+#[path = "support/checked.rs"]
+mod checked;
+#[path = "support/engine_plan.rs"]
+mod engine_plan;
 
 /// Texts that would run, end or change a file if they weren't quoted.
 const HOSTILE: &[&str] = &[
@@ -17,61 +23,86 @@ const HOSTILE: &[&str] = &[
     "</code> | table | ``` # heading",
 ];
 
+/// A plan with `text` in every field that the target takes any text in.
 fn plan(target: Target, text: &str) -> Plan {
-    let (precision, tokenizer) = match target {
-        Target::LlamaServer => ("q8_0", "gguf"),
-        _ => ("bf16", "mistral"),
-    };
-    let plan = json!({
-        "schema": 1,
-        "model": {"id": text, "hf_repo": text, "local_path": text, "file": text},
-        "precision": precision,
-        "tokenizer": tokenizer,
-        "runtime": "vllm",
-        "placement": {"device": text, "count": 2, "tensor_parallel": 2},
-        "limits": {"context_tokens": 4096, "concurrency": 4},
-        "reasons": [{"rule": text, "facts": {text: text}, "sources": [text]}],
-    });
-    serde_json::from_value(plan).expect("a plan")
+    let mut changes = vec![
+        ("/model/local_path", json!(text)),
+        (
+            "/reasons",
+            json!([{"rule": text, "facts": {text: text}, "sources": [text]}]),
+        ),
+    ];
+    match target {
+        Target::LlamaServer => {
+            changes.extend([("/precision", json!("q8_0")), ("/tokenizer", json!("gguf"))])
+        }
+        Target::Ollama => changes.push(("/tokenizer", json!("gguf"))),
+        _ => {}
+    }
+    // Ollama changes names, and has repositories in its own form.
+    if target != Target::Ollama {
+        let names = ["/model/id", "/model/hf_repo", "/model/file"];
+        changes.extend(names.map(|field| (field, json!(text))));
+        changes.extend([
+            ("/placement/count", json!(2)),
+            ("/placement/tensor_parallel", json!(2)),
+        ]);
+    }
+    // The others have to know the device.
+    if matches!(target, Target::Vllm | Target::LlamaServer | Target::Sglang) {
+        changes.push(("/placement/device", json!(text)));
+    }
+    engine_plan::plan(target, &changes)
 }
 
 fn checked(target: Target, files: &FileSet) -> Verdict {
-    let scratch = tempfile::tempdir().expect("a folder");
-    let checkers = Checkers::from_environment(std::env::vars_os(), scratch.path().to_path_buf());
-    let verdict = verify(target, files, &checkers).expect("checkers start");
-    for tool in verdict.missing.keys() {
-        println!("not checked: {tool} is not installed");
-    }
-    verdict
+    checked::checked(target, files, |_| {})
 }
 
 #[test]
 fn hostile_texts_pass_every_checker() {
     let mut failures = Vec::new();
-    for target in [Target::Vllm, Target::LlamaServer] {
-        // Several a plan: starting the checkers takes the time. llama-server's names have no comma.
-        let fitting = HOSTILE
-            .iter()
-            .filter(|text| target == Target::Vllm || !text.contains(','));
+    for target in [
+        Target::Vllm,
+        Target::LlamaServer,
+        Target::Sglang,
+        Target::TensorrtLlm,
+        Target::Ollama,
+        Target::VllmTpu,
+    ] {
+        // What llama-server's names and a Modelfile's arguments can't hold is refused.
+        let unfit: &[char] = match target {
+            Target::LlamaServer => &[','],
+            Target::Ollama => &['\u{202e}'],
+            _ => &[],
+        };
+        let fitting = HOSTILE.iter().filter(|text| !text.contains(unfit));
         let fitting: Vec<&str> = fitting.copied().collect();
+        // Several a plan: starting the checkers takes the time.
         for texts in fitting.chunks(3) {
             let text = &texts.join(" ");
             let files = generate(target, &plan(target, text), &Options::default());
             let files = files.unwrap_or_else(|e| panic!("{target:?} {text:?}: {e}"));
-            for (path, checks) in checked(target, &files).files {
-                for check in checks.iter().filter(|check| !check.ok) {
-                    failures.push(format!("{target:?} {text:?} {path}: {check:?}"));
-                }
-            }
-            let compose = &files.get("compose.yaml").expect("compose.yaml").contents;
-            let compose: Value = serde_yaml_ng::from_str(compose).expect("YAML");
+            let found = findings(&checked(target, &files));
+            let named = found.iter().map(|f| format!("{target:?} {text:?} {f}"));
+            failures.extend(named);
+            let Some(compose) = files.get("compose.yaml") else {
+                let none = matches!(target, Target::VllmTpu | Target::Ollama);
+                assert!(none, "{target:?}: no container");
+                continue;
+            };
+            let compose: Value = serde_yaml_ng::from_str(&compose.contents).expect("YAML");
             let services = compose["services"].as_object().expect("services");
-            let service = services.values().next().expect("one service");
-            let source = service["volumes"][0]["source"].as_str().expect("a mount");
-            assert_eq!(
-                source,
-                format!("./{}", text.replace('$', "$$")),
-                "{target:?}"
+            let mounts = services
+                .values()
+                .flat_map(|service| service["volumes"].as_array());
+            let mut sources = mounts
+                .flatten()
+                .filter_map(|mount| mount["source"].as_str());
+            let expected = format!("./{}", text.replace('$', "$$"));
+            assert!(
+                sources.any(|source| source == expected),
+                "{target:?} {text:?}"
             );
         }
     }

@@ -3,11 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use mistral_core::files::FileSet;
-#[cfg(feature = "mock")]
-use mistral_core::plan::Plan;
 
 use super::child::Job;
-use super::{BUILD_TIME, Checkers, FILE_TIME, Verdict, rust_project};
+use super::{BUILD_TIME, Checkers, Verdict, rust_project};
 use crate::{CodegenError, Target};
 
 /// The check of a client by running it.
@@ -82,12 +80,8 @@ fn rust(
     let built = checkers.cargo_target.as_deref().unwrap_or(&own);
     // Another project in the same folder may replace the program at any time: the copy stays.
     let program = folder.join("mistral-client");
-    std::fs::copy(built.join("release/mistral-client"), &program).map_err(|source| {
-        CodegenError::Io {
-            path: built.join("release/mistral-client"),
-            source,
-        }
-    })?;
+    let made = built.join("release/mistral-client");
+    std::fs::copy(&made, &program).map_err(CodegenError::io(made))?;
     Ok(Some(Program {
         main: "src/main.rs",
         command: text(program),
@@ -105,54 +99,9 @@ fn python(
     checkers: &Checkers,
     verdict: &mut Verdict,
 ) -> Result<Option<Program>, CodegenError> {
-    for (tool, arguments) in [
-        (
-            "ruff check",
-            &[
-                "check",
-                "--no-cache",
-                "--isolated",
-                "--select",
-                "E,F,W,B,I,UP,ANN,S,ASYNC",
-                "--ignore",
-                "E501,S311",
-                ".",
-            ][..],
-        ),
-        (
-            "ruff format",
-            &[
-                "format",
-                "--no-cache",
-                "--isolated",
-                "--check",
-                "--line-length",
-                "100",
-                ".",
-            ],
-        ),
-        ("mypy", &["--strict", "--no-incremental", "."]),
-    ] {
-        let job = Job {
-            tool,
-            program: tool.split(' ').next().unwrap_or(tool),
-            arguments,
-            variables: &[],
-            folder,
-            time: FILE_TIME,
-        };
-        passes(&job, "client.py", checkers, verdict)?;
-    }
-    let needs = Job {
-        tool: "python with httpx",
-        program: "python3",
-        arguments: &["-c", "import httpx"],
-        variables: &[],
-        folder,
-        time: FILE_TIME,
-    };
+    let needs = Job::new("python3 with httpx", &["-c", "import httpx"], folder);
     // A library that isn't there is a missing checker, not a finding.
-    if needs.end(checkers)?.is_none_or(|e| e.status != Some(0)) {
+    if needs.end(checkers)?.is_none_or(|e| !e.succeeded()) {
         verdict.add("main.py", None, needs.tool);
         return Ok(None);
     }
@@ -169,30 +118,27 @@ fn typescript(
     verdict: &mut Verdict,
 ) -> Result<Option<Program>, CodegenError> {
     let fetch = Job {
-        tool: "npm install",
-        program: "npm",
-        arguments: &[
-            "install",
-            "--ignore-scripts",
-            "--no-audit",
-            "--no-fund",
-            "--prefer-offline",
-        ],
-        variables: &[],
-        folder,
         time: FETCH_TIME,
+        ..Job::new(
+            "npm install",
+            &[
+                "install",
+                "--ignore-scripts",
+                "--no-audit",
+                "--no-fund",
+                "--prefer-offline",
+            ],
+            folder,
+        )
     };
     if !passes(&fetch, "package.json", checkers, verdict)? {
         return Ok(None);
     }
     let compiler = text(folder.join("node_modules/.bin/tsc"));
     let compile = Job {
-        tool: "tsc",
         program: &compiler,
-        arguments: &["--project", "."],
-        variables: &[],
-        folder,
         time: BUILD_TIME,
+        ..Job::new("tsc", &["--project", "."], folder)
     };
     let good = passes(&compile, "tsconfig.json", checkers, verdict)?;
     let version = Job {
@@ -207,12 +153,6 @@ fn typescript(
         command: "node".to_owned(),
         arguments: vec!["dist/main.js".to_owned()],
     }))
-}
-
-/// The plan that the files were made from.
-#[cfg(feature = "mock")]
-fn plan_of(files: &FileSet) -> Option<Plan> {
-    serde_json::from_str(&files.get("plan.json")?.contents).ok()
 }
 
 #[cfg(not(feature = "mock"))]
@@ -235,7 +175,7 @@ fn runs(
     checkers: &Checkers,
     verdict: &mut Verdict,
 ) -> Result<(), CodegenError> {
-    use super::{Check, scenarios};
+    use super::{plan_of, scenarios, single};
 
     let (Some(openapi), Some(plan)) = (&checkers.openapi, plan_of(files)) else {
         verdict.add(program.main, None, MOCK);
@@ -252,21 +192,14 @@ fn runs(
         let variables: Vec<(&str, &Path)> =
             variables.iter().map(|&(n, v)| (n, Path::new(v))).collect();
         let job = Job {
-            tool: MOCK,
             program: &program.command,
-            arguments: &all,
             variables: &variables,
-            folder,
-            time: FILE_TIME,
+            ..Job::new(MOCK, &all, folder)
         };
         job.end(checkers)
     };
     let findings = scenarios::run(&api, &plan, start)?;
-    let check = Check {
-        tool: MOCK,
-        ok: findings.is_empty(),
-        detail: findings.join("\n"),
-    };
+    let check = single::built_in(MOCK, findings.join("\n"));
     verdict.add(program.main, Some(check), MOCK);
     Ok(())
 }

@@ -6,7 +6,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use super::{Check, Checkers};
+use super::{Check, Checkers, FILE_TIME};
 use crate::CodegenError;
 
 /// Bytes kept of each of a child's two outputs: enough for a page of findings.
@@ -26,6 +26,25 @@ pub(super) struct Job<'a> {
     pub(super) variables: &'a [(&'a str, &'a Path)],
     pub(super) folder: &'a Path,
     pub(super) time: Duration,
+}
+
+impl<'a> Job<'a> {
+    /// A tool whose name begins with its program's, with the time for one file.
+    pub(super) fn new(tool: &'static str, arguments: &'a [&'a str], folder: &'a Path) -> Self {
+        Self {
+            tool,
+            program: program(tool),
+            arguments,
+            variables: &[],
+            folder,
+            time: FILE_TIME,
+        }
+    }
+}
+
+/// The program of a tool: its name's first word.
+pub(super) fn program(tool: &'static str) -> &'static str {
+    tool.split(' ').next().unwrap_or(tool)
 }
 
 /// How a program ended.
@@ -59,19 +78,21 @@ impl Job<'_> {
     /// # Errors
     /// [`CodegenError::Io`] when a program that is there can't be started or waited for.
     pub(super) fn run(&self, checkers: &Checkers) -> Result<Option<Check>, CodegenError> {
-        let Some(ended) = self.end(checkers)? else {
-            return Ok(None);
-        };
+        Ok(self.end(checkers)?.map(|ended| self.check(&ended)))
+    }
+
+    /// What its end says of the file: a program that succeeds has found nothing.
+    pub(super) fn check(&self, ended: &Ended) -> Check {
         let ok = ended.succeeded();
         let mut detail = if ok { String::new() } else { ended.printed() };
         if ended.late {
             detail.push_str(&format!("\nended after {} s", self.time.as_secs()));
         }
-        Ok(Some(Check {
+        Check {
             tool: self.tool,
             ok,
             detail,
-        }))
+        }
     }
 
     /// Runs it and gives back how it ended; `None` when the program isn't installed.
@@ -107,10 +128,7 @@ impl Job<'_> {
             .stderr(Stdio::piped());
         let path = std::env::join_paths(&checkers.path)
             .map_err(|e| std::io::Error::new(std::io::ErrorKind::InvalidInput, e));
-        let io = |source| CodegenError::Io {
-            path: program.clone(),
-            source,
-        };
+        let io = |source| CodegenError::io(&program)(source);
         command.env("PATH", path.map_err(io)?);
         own_group(&mut command);
         let mut child = command.spawn().map_err(io)?;
@@ -201,12 +219,8 @@ mod tests {
     fn run(program: &'static str, arguments: &[&str], time: Duration) -> Option<Check> {
         let folder = std::env::temp_dir();
         let job = Job {
-            tool: "test",
-            program,
-            arguments,
-            variables: &[],
-            folder: &folder,
             time,
+            ..Job::new(program, arguments, &folder)
         };
         job.run(&checkers()).expect("starts")
     }

@@ -13,7 +13,8 @@ use mistral_core::plan::Plan;
 use serde::Serialize;
 
 use super::child::Job;
-use super::{Check, Checkers, FILE_TIME, Verdict};
+use super::single::built_in;
+use super::{Checkers, Verdict, plan_of};
 use crate::CodegenError;
 use crate::targets::cuda::{Limits, reduced_shape};
 
@@ -49,17 +50,11 @@ pub(super) fn check(
         let path = file.path.as_str();
         if path.ends_with(".cu") || path.ends_with(".cuh") {
             let detail = broken_rules(path, &file.contents);
-            let check = Check {
-                tool: "kernel rules",
-                ok: detail.is_empty(),
-                detail,
-            };
+            let check = built_in("kernel rules", detail);
             verdict.add(path, Some(check), "kernel rules");
         }
     }
-    let plan = files
-        .get("plan.json")
-        .and_then(|f| serde_json::from_str::<Plan>(&f.contents).ok());
+    let plan = plan_of(files);
     let own = plan
         .as_ref()
         .and_then(|p| Limits::of(p).ok())
@@ -78,7 +73,6 @@ fn compile(
     let own = own
         .filter(|arch| !["80", "90a"].contains(arch))
         .map(|arch| ("nvcc device", arch));
-    let version = nvcc_version(folder, checkers)?;
     for (tool, arch) in [("nvcc sm_80", "80"), ("nvcc sm_90a", "90a")]
         .into_iter()
         .chain(own)
@@ -99,66 +93,29 @@ fn compile(
                 "unit.o",
             ];
             let job = Job {
-                tool,
-                program: "nvcc",
-                arguments: &arguments,
-                variables: &[],
-                folder,
                 time: TIME,
+                ..Job::new(tool, &arguments, folder)
             };
             let Some(ended) = job.end(checkers)? else {
                 verdict.add(unit, None, "nvcc");
                 continue;
             };
             let printed = format!("{}{}", ended.stdout, ended.stderr);
-            let compiled = ended.status == Some(0);
             let used = resources(&printed);
             let spilling = used.iter().find(|k| k.spilled_bytes > MOST_SPILLED);
             let detail = match spilling {
-                _ if !compiled => printed,
+                _ if !ended.succeeded() => printed,
                 Some(k) => format!(
                     "{} spills {} bytes on {}, at most {MOST_SPILLED}",
                     k.kernel, k.spilled_bytes, k.arch
                 ),
                 None => String::new(),
             };
-            verdict.add(
-                unit,
-                Some(Check {
-                    tool,
-                    ok: detail.is_empty(),
-                    detail,
-                }),
-                tool,
-            );
+            verdict.add(unit, Some(built_in(tool, detail)), tool);
             verdict.kernels.extend(used);
-            verdict
-                .versions
-                .extend(version.clone().map(|version| (tool, version)));
         }
     }
     Ok(())
-}
-
-/// `release 13.0, V13.0.88`: the line that tells it, which isn't the first one with a number.
-fn nvcc_version(folder: &Path, checkers: &Checkers) -> Result<Option<String>, CodegenError> {
-    let job = Job {
-        tool: "nvcc",
-        program: "nvcc",
-        arguments: &["--version"],
-        variables: &[],
-        folder,
-        time: FILE_TIME,
-    };
-    let ended = job.end(checkers)?;
-    Ok(ended.and_then(|e| {
-        let line = e
-            .stdout
-            .lines()
-            .find_map(|line| line.split_once(" release "))?
-            .1;
-        Some(format!("release {}", line.trim()))
-    }))
 }
 
 /// Compiles the sources with the emulation for a small model, and runs the test.
@@ -177,10 +134,7 @@ fn emulate(
         copy.insert(file.clone())?;
     }
     copy.add("shape.h", reduced_shape(plan)?)?;
-    std::fs::create_dir_all(&small).map_err(|source| CodegenError::Io {
-        path: small.clone(),
-        source,
-    })?;
+    std::fs::create_dir_all(&small).map_err(CodegenError::io(&small))?;
     copy.write(&small)?;
     let arguments = [
         "-std=c++17",
@@ -197,12 +151,8 @@ fn emulate(
         "mistral_emulated",
     ];
     let build = Job {
-        tool,
-        program: "g++",
-        arguments: &arguments,
-        variables: &[],
-        folder: &small,
         time: TIME,
+        ..Job::new(tool, &arguments, &small)
     };
     let Some(mut check) = build.run(checkers)? else {
         verdict.add("test.cu", None, "g++");
@@ -212,18 +162,12 @@ fn emulate(
         let mut with_own = checkers.clone();
         with_own.path.insert(0, small.clone());
         let run = Job {
-            tool,
             program: "mistral_emulated",
-            arguments: &["--runs", "2"],
-            variables: &[],
-            folder: &small,
-            time: FILE_TIME.max(TIME),
+            time: TIME,
+            ..Job::new(tool, &["--runs", "2"], &small)
         };
-        check = run.run(&with_own)?.unwrap_or(Check {
-            tool,
-            ok: false,
-            detail: "the compiler made no program".to_owned(),
-        });
+        let ran = run.run(&with_own)?;
+        check = ran.unwrap_or_else(|| built_in(tool, "the compiler made no program".to_owned()));
     }
     // What the run finds may lie in any file: none of them is written then.
     for file in files

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::child::Job;
-use super::{Check, Checkers, FILE_TIME};
+use super::{Check, Checkers};
 use crate::CodegenError;
 
 /// A checker's name, and the schema of the fields.
@@ -30,19 +30,9 @@ pub(super) fn check(
     checkers: &Checkers,
 ) -> Result<Option<Check>, CodegenError> {
     let place = checkers.scratch.join("fields.schema.json");
-    std::fs::write(&place, fields.1).map_err(|source| CodegenError::Io {
-        path: place,
-        source,
-    })?;
-    let job = Job {
-        tool: fields.0,
-        program: "check-jsonschema",
-        arguments: &["--schemafile", "../fields.schema.json", path],
-        variables: &[],
-        folder,
-        time: FILE_TIME,
-    };
-    job.run(checkers)
+    std::fs::write(&place, fields.1).map_err(CodegenError::io(place))?;
+    let arguments = ["--schemafile", "../fields.schema.json", path];
+    Job::new(fields.0, &arguments, folder).run(checkers)
 }
 
 /// Terraform's own verdict, with the provider that lies at hand.
@@ -53,12 +43,8 @@ pub(super) fn terraform(folder: &Path, checkers: &Checkers) -> Result<Option<Che
     let plugins = format!("-plugin-dir={}", providers.display());
     let run = |arguments: &[&str]| {
         let job = Job {
-            tool: TERRAFORM,
-            program: "terraform",
-            arguments,
             variables: &[("TF_CLI_CONFIG_FILE", Path::new("/dev/null"))],
-            folder,
-            time: FILE_TIME,
+            ..Job::new(TERRAFORM, arguments, folder)
         };
         job.run(checkers)
     };

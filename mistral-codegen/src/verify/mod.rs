@@ -49,6 +49,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use mistral_core::files::FileSet;
+use mistral_core::plan::Plan;
 use serde::Serialize;
 
 use crate::{CodegenError, Target};
@@ -229,14 +230,16 @@ pub fn verify(
     if let Some(witness) = &checkers.witness {
         python_run::check(target, files, witness, checkers, &mut verdict)?;
     }
-    // What is known already came with the files.
     if target == Target::Cuda {
         cuda::check(files, &copy.0, checkers, &mut verdict)?;
     }
-    let mut versions = versions::of(&verdict, checkers)?;
-    versions.append(&mut verdict.versions);
-    verdict.versions = versions;
+    versions::add(&mut verdict, checkers)?;
     Ok(verdict)
+}
+
+/// The plan that the files were made from.
+fn plan_of(files: &FileSet) -> Option<Plan> {
+    serde_json::from_str(&files.get("plan.json")?.contents).ok()
 }
 
 /// The copy that is checked; removed on drop.
@@ -250,16 +253,10 @@ impl Copy {
     fn named(files: &FileSet, scratch: &Path, name: &str) -> Result<Self, CodegenError> {
         let folder = scratch.join(name);
         if folder.exists() {
-            std::fs::remove_dir_all(&folder).map_err(|source| CodegenError::Io {
-                path: folder.clone(),
-                source,
-            })?;
+            std::fs::remove_dir_all(&folder).map_err(CodegenError::io(&folder))?;
         }
         let copy = Self(folder);
-        std::fs::create_dir_all(&copy.0).map_err(|source| CodegenError::Io {
-            path: copy.0.clone(),
-            source,
-        })?;
+        std::fs::create_dir_all(&copy.0).map_err(CodegenError::io(&copy.0))?;
         files.write(&copy.0)?;
         Ok(copy)
     }

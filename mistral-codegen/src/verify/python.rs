@@ -6,7 +6,7 @@ use std::time::Duration;
 use mistral_core::files::{FileSet, GeneratedFile};
 
 use super::child::Job;
-use super::{Check, Checkers, FILE_TIME, Verdict};
+use super::{Check, Checkers, Verdict};
 use crate::{CodegenError, Target};
 
 /// Time for a type check, large libraries read for the first time.
@@ -21,9 +21,10 @@ const STYLE: [&str; 5] = [
     "py311",
 ];
 
-/// Rules of ruff: errors, unused and sorted imports, likely bugs, annotations, docstrings, and the
-/// simpler form where there is one. Lines are the formatter's business.
-const RULES: &str = "--select=E,F,W,I,B,UP,ANN,SIM,RUF,C4,PTH,D1,BLE,S --ignore=E501,D107,S311";
+/// Rules of ruff: errors, unused and sorted imports, likely bugs, annotations, docstrings, waiting
+/// in what shouldn't wait, and the simpler form where there is one. Lines are the formatter's business.
+const RULES: &str =
+    "--select=E,F,W,I,B,UP,ANN,SIM,RUF,C4,PTH,D1,BLE,S,ASYNC --ignore=E501,D107,S311";
 
 /// Strict, but for what a library without annotations makes unknown.
 const TYPES: [&str; 9] = [
@@ -47,7 +48,8 @@ pub(super) fn check(
     verdict: &mut Verdict,
 ) -> Result<(), CodegenError> {
     let sources: Vec<&str> = files.iter().filter_map(python).collect();
-    if sources.is_empty() || !(target.is_python_program() || target == Target::Guidellm) {
+    // The guard of Ray Serve has no types: it is checked as an object.
+    if sources.is_empty() || target == Target::RayServe {
         return Ok(());
     }
     for path in &sources {
@@ -73,21 +75,14 @@ fn single(
     let lint: Vec<&str> = lint.into_iter().chain(STYLE).chain(rules).collect();
     let format = ["format", "--check", "--no-cache"];
     let format: Vec<&str> = format.into_iter().chain(STYLE).collect();
-    for (tool, program, arguments) in [
-        ("python3 compile", "python3", &["-I", "-c", compile][..]),
-        ("ruff check", "ruff", &lint[..]),
-        ("ruff format", "ruff", &format[..]),
+    for (tool, arguments) in [
+        ("python3 compile", &["-I", "-c", compile][..]),
+        ("ruff check", &lint[..]),
+        ("ruff format", &format[..]),
     ] {
         let arguments: Vec<&str> = arguments.iter().copied().chain([path]).collect();
-        let job = Job {
-            tool,
-            program,
-            arguments: &arguments,
-            variables: &[],
-            folder,
-            time: FILE_TIME,
-        };
-        verdict.add(path, job.run(checkers)?, tool);
+        let check = Job::new(tool, &arguments, folder).run(checkers)?;
+        verdict.add(path, check, tool);
     }
     Ok(())
 }
@@ -108,12 +103,9 @@ fn types(
     arguments.extend(sources);
     let cache = checkers.scratch.join("mypy");
     let job = Job {
-        tool: "mypy",
-        program: "mypy",
-        arguments: &arguments,
         variables: &[("MYPY_CACHE_DIR", &cache)],
-        folder,
         time: TYPES_TIME,
+        ..Job::new("mypy", &arguments, folder)
     };
     let ended = job.end(checkers)?;
     for path in sources {

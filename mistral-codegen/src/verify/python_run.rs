@@ -13,7 +13,8 @@ use mistral_core::precision::Precision;
 use serde::Deserialize;
 
 use super::child::Job;
-use super::{Check, Checkers, Copy, Verdict};
+use super::single::built_in;
+use super::{Checkers, Copy, Verdict, plan_of};
 use crate::{CodegenError, Options, Target, generate};
 
 const TOOL: &str = "python3 greedy tokens";
@@ -74,9 +75,7 @@ pub(super) fn check(
     checkers: &Checkers,
     verdict: &mut Verdict,
 ) -> Result<(), CodegenError> {
-    let plan = files.get("plan.json").map(|file| &file.contents);
-    let plan: Option<Plan> = plan.and_then(|text| serde_json::from_str(text).ok());
-    let Some(standing_in) = plan.and_then(|plan| stand_in(target, plan, witness)) else {
+    let Some(standing_in) = plan_of(files).and_then(|plan| stand_in(target, plan, witness)) else {
         return Ok(());
     };
     let running = generate(target, &standing_in, &Options::default())?;
@@ -90,12 +89,8 @@ pub(super) fn check(
     }
     let copy = Copy::named(&running, &checkers.scratch, "running")?;
     let installed = Job {
-        tool: TOOL,
-        program: "python3",
-        arguments: &["-I", "-c", INSTALLED, "requirements.txt"],
-        variables: &[],
-        folder: &copy.0,
         time: RUN_TIME,
+        ..Job::new(TOOL, &["-I", "-c", INSTALLED, "requirements.txt"], &copy.0)
     };
     let installed = installed.run(checkers)?.is_some_and(|check| check.ok);
     if !installed {
@@ -110,11 +105,7 @@ pub(super) fn check(
         detail.push_str(&run(greedy, &copy.0, checkers)?);
     }
     for path in same {
-        let check = Check {
-            tool: TOOL,
-            ok: detail.is_empty(),
-            detail: detail.trim().to_owned(),
-        };
+        let check = built_in(TOOL, detail.trim().to_owned());
         verdict.add(path, Some(check), TOOL);
     }
     Ok(())
@@ -170,9 +161,6 @@ fn run(greedy: &Greedy, folder: &Path, checkers: &Checkers) -> Result<String, Co
         "--json",
     ];
     let job = Job {
-        tool: TOOL,
-        program: "python3",
-        arguments: &arguments,
         // Nothing is fetched: the model lies on this machine.
         variables: &[
             ("HF_HUB_OFFLINE", Path::new("1")),
@@ -180,8 +168,8 @@ fn run(greedy: &Greedy, folder: &Path, checkers: &Checkers) -> Result<String, Co
             ("CUDA_VISIBLE_DEVICES", Path::new("")),
             ("PYTHONDONTWRITEBYTECODE", Path::new("1")),
         ],
-        folder,
         time: RUN_TIME,
+        ..Job::new(TOOL, &arguments, folder)
     };
     let Some(ended) = job.end(checkers)? else {
         return Ok("python3 is not installed\n".to_owned());

@@ -16,22 +16,16 @@ pub(super) fn check(
 ) -> Result<(), CodegenError> {
     if let Some(lock) = &checkers.cargo_lock {
         let copy = folder.join("Cargo.lock");
-        std::fs::copy(lock, &copy).map_err(|source| CodegenError::Io {
-            path: lock.clone(),
-            source,
-        })?;
+        std::fs::copy(lock, &copy).map_err(CodegenError::io(lock))?;
     }
     let own = folder.join("target");
     let target = checkers.cargo_target.as_deref().unwrap_or(&own);
     // Built, not only checked: a build shares its dependencies with other builds, and links.
     let build = |arguments: &[&str]| {
         let job = Job {
-            tool: "cargo build",
-            program: "cargo",
-            arguments,
             variables: &[("CARGO_TARGET_DIR", target)],
-            folder,
             time: BUILD_TIME,
+            ..Job::new("cargo build", arguments, folder)
         };
         job.run(checkers)
     };

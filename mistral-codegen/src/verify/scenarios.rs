@@ -69,10 +69,7 @@ pub(super) fn run(
     for scenario in scenarios(plan) {
         let sent = if key_name.is_some() { KEY } else { "" };
         let mock = Mock::start(Arc::clone(api), sent, scenario.acts.iter().copied(), 0);
-        let mock = mock.map_err(|source| CodegenError::Io {
-            path: "loopback".into(),
-            source,
-        })?;
+        let mock = mock.map_err(CodegenError::io("loopback"))?;
         let base = mock.base_url();
         let mut variables = vec![
             ("MISTRAL_BASE_URL", base.as_str()),

@@ -6,7 +6,7 @@ use mistral_core::files::GeneratedFile;
 
 use super::child::Job;
 use super::fields;
-use super::{Check, Checkers, FILE_TIME, Verdict, engine_files};
+use super::{Check, Checkers, Verdict, engine_files};
 use crate::flags::{FlagTable, GUIDELLM, LLAMA_SERVER, SGLANG, TENSORRT_LLM, VLLM, VLLM_TPU};
 use crate::quote::shell_words;
 use crate::targets::load_test;
@@ -22,16 +22,8 @@ pub(super) fn check(
     let path = file.path.as_str();
     let name = path.rsplit('/').next().unwrap_or(path);
     let mut run = |tool: &'static str, arguments: &[&str]| {
-        let program = tool.split(' ').next().unwrap_or(tool);
-        let job = Job {
-            tool,
-            program,
-            arguments,
-            variables: &[],
-            folder,
-            time: FILE_TIME,
-        };
-        verdict.add(path, job.run(checkers)?, tool);
+        let check = Job::new(tool, arguments, folder).run(checkers)?;
+        verdict.add(path, check, tool);
         Ok::<(), CodegenError>(())
     };
     match name.rsplit_once('.').map_or(name, |(_, ending)| ending) {
@@ -68,21 +60,14 @@ pub(super) fn check(
         _ => {}
     }
     if name == "Modelfile" {
-        let detail = engine_files::modelfile(&file.contents)
-            .err()
-            .unwrap_or_default();
+        let error = engine_files::modelfile(&file.contents).err();
         let tool = "modelfile grammar";
-        verdict.add(path, Some(built_in(tool, detail)), tool);
+        verdict.add(path, Some(built_in(tool, error.unwrap_or_default())), tool);
     }
     if target == Target::TensorrtLlm && name == "options.yaml" {
-        let detail = engine_files::options(&file.contents)
-            .err()
-            .unwrap_or_default();
-        verdict.add(
-            path,
-            Some(built_in("trtllm options", detail)),
-            "trtllm options",
-        );
+        let error = engine_files::options(&file.contents).err();
+        let tool = "trtllm options";
+        verdict.add(path, Some(built_in(tool, error.unwrap_or_default())), tool);
     }
     if target == Target::Guidellm {
         let detail = match name {
@@ -108,7 +93,7 @@ pub(super) fn check(
     Ok(())
 }
 
-/// The verdict of a checker of this crate; no detail is no finding.
+/// The verdict on what was found; no detail is no finding.
 pub(super) fn built_in(tool: &'static str, detail: String) -> Check {
     Check {
         tool,

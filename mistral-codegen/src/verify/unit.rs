@@ -5,7 +5,8 @@ use std::path::Path;
 use mistral_core::files::GeneratedFile;
 
 use super::child::Job;
-use super::{Check, Checkers, FILE_TIME};
+use super::single::built_in;
+use super::{Check, Checkers};
 use crate::CodegenError;
 
 pub(super) const TOOL: &str = "systemd-analyze verify";
@@ -20,14 +21,10 @@ pub(super) fn check(
     let name = file.path.as_str();
     let root = checkers.scratch.join("root");
     let write = |path: &Path, text: &str| {
-        let io = |source| CodegenError::Io {
-            path: path.to_owned(),
-            source,
-        };
         if let Some(parent) = path.parent() {
-            std::fs::create_dir_all(parent).map_err(io)?;
+            std::fs::create_dir_all(parent).map_err(CodegenError::io(parent))?;
         }
-        std::fs::write(path, text).map_err(io)
+        std::fs::write(path, text).map_err(CodegenError::io(path))
     };
     let unit = root.join("etc/systemd/system").join(name);
     write(&unit, &file.contents)?;
@@ -44,28 +41,19 @@ pub(super) fn check(
         make_executable(&place)?;
     }
     let at = root.to_string_lossy().into_owned();
-    let job = Job {
-        tool: TOOL,
-        program: "systemd-analyze",
-        arguments: &["verify", "--man=no", "--root", &at, name],
-        variables: &[],
-        folder,
-        time: FILE_TIME,
-    };
-    let mut check = job.run(checkers)?;
-    // Settings that it doesn't know are only told of.
-    if let Some(check) = check.as_mut().filter(|check| check.ok) {
-        let told = job
-            .end(checkers)?
-            .map(|ended| ended.stdout + &ended.stderr)
-            .unwrap_or_default();
-        let told: Vec<&str> = told.lines().filter(|line| line.contains(name)).collect();
-        if !told.is_empty() {
-            check.ok = false;
-            check.detail = told.join("\n");
+    let arguments = ["verify", "--man=no", "--root", &at, name];
+    let job = Job::new(TOOL, &arguments, folder);
+    let ended = job.end(checkers)?;
+    Ok(ended.map(|ended| {
+        let mut check = job.check(&ended);
+        if check.ok {
+            // Settings that it doesn't know are only told of.
+            let told = ended.printed();
+            let told: Vec<&str> = told.lines().filter(|line| line.contains(name)).collect();
+            check = built_in(TOOL, told.join("\n"));
         }
-    }
-    Ok(check)
+        check
+    }))
 }
 
 /// The program that the unit starts.
@@ -83,10 +71,7 @@ fn make_executable(path: &Path) -> Result<(), CodegenError> {
     {
         use std::os::unix::fs::PermissionsExt as _;
         let mode = std::fs::Permissions::from_mode(0o755);
-        std::fs::set_permissions(path, mode).map_err(|source| CodegenError::Io {
-            path: path.to_owned(),
-            source,
-        })?;
+        std::fs::set_permissions(path, mode).map_err(CodegenError::io(path))?;
     }
     #[cfg(not(unix))]
     let _ = path;

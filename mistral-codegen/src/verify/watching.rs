@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::child::Job;
 use super::fields;
 use super::single::built_in;
-use super::{Check, Checkers, FILE_TIME, Verdict};
+use super::{Check, Checkers, Verdict};
 use crate::CodegenError;
 use crate::targets::grafana;
 
@@ -38,7 +38,7 @@ pub(super) fn check(
                 expressions
             }
             "alerts.yaml" => {
-                let check = promtool(RULES, &["check", "rules", path], folder, checkers)?;
+                let check = Job::new(RULES, &["check", "rules", path], folder).run(checkers)?;
                 verdict.add(path, check, RULES);
                 let parsed = serde_yaml_ng::from_str(&file.contents);
                 expressions(&parsed.unwrap_or(Value::Null))
@@ -46,7 +46,7 @@ pub(super) fn check(
             "prometheus.yaml" => {
                 // A key's file isn't there yet, which only the whole check asks for.
                 let arguments = ["check", "config", "--syntax-only", path];
-                let check = promtool(CONFIG, &arguments, folder, checkers)?;
+                let check = Job::new(CONFIG, &arguments, folder).run(checkers)?;
                 verdict.add(path, check, CONFIG);
                 continue;
             }
@@ -56,23 +56,6 @@ pub(super) fn check(
         verdict.add(path, Some(built_in(METRICS, detail)), METRICS);
     }
     Ok(())
-}
-
-fn promtool(
-    tool: &'static str,
-    arguments: &[&str],
-    folder: &Path,
-    checkers: &Checkers,
-) -> Result<Option<Check>, CodegenError> {
-    let job = Job {
-        tool,
-        program: "promtool",
-        arguments,
-        variables: &[],
-        folder,
-        time: FILE_TIME,
-    };
-    job.run(checkers)
 }
 
 /// Every text under `expr`, wherever it is.
@@ -107,10 +90,7 @@ fn parse(
     // JSON is YAML, too.
     let rules = serde_json::json!({"groups": [{"name": "dashboard", "rules": rules}]});
     let place = checkers.scratch.join("expressions.yaml");
-    std::fs::write(&place, rules.to_string()).map_err(|source| CodegenError::Io {
-        path: place,
-        source,
-    })?;
+    std::fs::write(&place, rules.to_string()).map_err(CodegenError::io(place))?;
     let arguments = ["check", "rules", "../expressions.yaml"];
-    promtool(RULES, &arguments, folder, checkers)
+    Job::new(RULES, &arguments, folder).run(checkers)
 }

@@ -1,11 +1,15 @@
 //! Plans that between them make every field that cluster targets write.
 
+use changed::changed;
 use mistral_codegen::{Cluster, Options, Plan};
 use serde_json::{Value, json};
 
+#[path = "changed.rs"]
+mod changed;
+
 /// A plan for one L40S under vLLM, with `changes` by JSON pointer.
 pub(crate) fn plan(changes: &[(&str, Value)]) -> Plan {
-    let mut plan = json!({
+    let plan = json!({
         "schema": 1,
         "model": {"id": "mistral-nemo-12b", "hf_repo": "mistralai/Mistral-Nemo-Instruct-2407"},
         "precision": "bf16",
@@ -17,15 +21,7 @@ pub(crate) fn plan(changes: &[(&str, Value)]) -> Plan {
             "total_bytes": 30_000_000_000u64, "device_bytes": 48_000_000_000u64,
         },
     });
-    for (pointer, value) in changes {
-        let (parent, name) = pointer.rsplit_once('/').expect("a pointer begins with /");
-        let parent = plan.pointer_mut(parent).expect("the parent exists");
-        parent
-            .as_object_mut()
-            .expect("an object")
-            .insert(name.to_owned(), value.clone());
-    }
-    serde_json::from_value(plan).expect("a plan")
+    changed(plan, changes)
 }
 
 /// Options with every setting of a cluster given.
