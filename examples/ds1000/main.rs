@@ -9,7 +9,7 @@ use mistral_core::llm::TextGenerator;
 use mistral_examples::ds1000::answers::{self, Extraction};
 use mistral_examples::ds1000::{
     Asking, Ds1000Error, Examined, FileLimits, JobLimits, Kind, Line, Problem, Report, Sandbox,
-    Setup, Task, ask, examine, load, module_of,
+    Setup, Task, ask, examine, load, modules, submodules,
 };
 use mistral_examples::{Arguments, Options, Outcome, UsageError, print_line, run};
 use mistral_infer::{LoadOptions, Model, SessionLimits, TextSession};
@@ -49,39 +49,6 @@ const OPTIONS: Options<'static> = Options {
     switches: &["reference", "fresh", "json"],
     max_positional: 1,
 };
-/// Submodules that programs import; imported once, they cost no program its time.
-const PRELOADED: &[(&str, &[&str])] = &[
-    ("pandas", &["pandas.testing"]),
-    ("numpy", &["numpy.testing"]),
-    (
-        "scipy",
-        &[
-            "scipy.stats",
-            "scipy.optimize",
-            "scipy.sparse.linalg",
-            "scipy.spatial",
-            "scipy.interpolate",
-            "scipy.integrate",
-            "scipy.signal",
-            "scipy.ndimage",
-        ],
-    ),
-    (
-        "sklearn",
-        &[
-            "sklearn.linear_model",
-            "sklearn.ensemble",
-            "sklearn.svm",
-            "sklearn.model_selection",
-            "sklearn.pipeline",
-            "sklearn.feature_extraction.text",
-            "sklearn.cluster",
-            "sklearn.datasets",
-        ],
-    ),
-    ("matplotlib", &["matplotlib.pyplot", "PIL.Image"]),
-];
-
 fn main() -> ExitCode {
     run(USAGE, &OPTIONS, |arguments| {
         let path = Path::new(arguments.required(0, "DS1000.jsonl")?);
@@ -90,7 +57,7 @@ fn main() -> ExitCode {
         let source = source(arguments)?;
         let setup = Setup::new(
             Path::new(arguments.text("python").unwrap_or("python3")),
-            &modules(arguments, &problems, &chosen),
+            &imported(arguments, &problems, &chosen),
             limits(arguments)?,
         )?;
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
@@ -240,19 +207,10 @@ fn choose(arguments: &Arguments, problems: &[Problem]) -> Result<Vec<usize>, Box
 }
 
 /// What the sandboxes import before they run anything.
-fn modules(arguments: &Arguments, problems: &[Problem], chosen: &[usize]) -> Vec<&'static str> {
-    let libraries: BTreeSet<&str> = chosen
-        .iter()
-        .map(|&i| problems[i].library.as_str())
-        .collect();
-    let tops: BTreeSet<&'static str> = libraries.into_iter().filter_map(module_of).collect();
-    let mut modules: Vec<&str> = tops.iter().copied().collect();
+fn imported(arguments: &Arguments, problems: &[Problem], chosen: &[usize]) -> Vec<&'static str> {
+    let mut modules = modules(chosen.iter().map(|&i| &problems[i]));
     if !arguments.switch("fresh") {
-        let subs = PRELOADED.iter().filter(|(top, _)| tops.contains(top));
-        modules.extend(subs.flat_map(|(_, subs)| subs.iter()));
-        if tops.contains("sklearn") || tops.contains("matplotlib") {
-            modules.push("pandas");
-        }
+        modules.extend(submodules(&modules));
     }
     modules
 }

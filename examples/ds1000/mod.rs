@@ -11,6 +11,7 @@
 pub mod answers;
 mod ask;
 mod error;
+mod modules;
 mod pool;
 mod problem;
 #[cfg(feature = "remote")]
@@ -21,8 +22,9 @@ mod score;
 
 pub use ask::{Asked, Asking, ask};
 pub use error::Ds1000Error;
+pub use modules::{module_of, modules, submodules};
 pub use pool::{Examined, Task, examine};
-pub use problem::{FileLimits, Problem, load, module_of, parse};
+pub use problem::{FileLimits, Problem, load, parse};
 #[cfg(feature = "remote")]
 pub use remote::Remote;
 pub use report::{Line, Report};

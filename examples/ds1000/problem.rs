@@ -47,21 +47,6 @@ pub struct Problem {
     pub code_context: String,
 }
 
-/// The module that a library of the benchmark is imported as; `None` for a library that it lacks.
-#[must_use]
-pub fn module_of(library: &str) -> Option<&'static str> {
-    Some(match library.to_ascii_lowercase().as_str() {
-        "matplotlib" => "matplotlib",
-        "numpy" => "numpy",
-        "pandas" => "pandas",
-        "pytorch" => "torch",
-        "scipy" => "scipy",
-        "sklearn" => "sklearn",
-        "tensorflow" => "tensorflow",
-        _ => return None,
-    })
-}
-
 #[derive(Deserialize)]
 struct Row {
     prompt: String,
