@@ -22,6 +22,7 @@ what a plan doesn't say:
                               prices of a million tokens, for a model that the catalogue doesn't list
   --mistral-infer DIR|VERSION where Rust projects find mistral-infer, instead of this checkout; what begins with a
                               digit or one of ^~=<>* is a version
+  --schedules FILE.json       what `tune kernels --book` found; goes with our server
 with --verify:
   --python PROGRAM            interpreter of Python programs
   --gguf FILE                 assets/tiny-mixtral as a GGUF file (quantize --type bf16): runs llama-cpp-python
@@ -45,6 +46,7 @@ pub(crate) const OPTIONS: mistral_examples::Options<'static> = mistral_examples:
         "price-in",
         "price-out",
         "mistral-infer",
+        "schedules",
         "python",
         "gguf",
         "witness",
@@ -125,6 +127,10 @@ pub(crate) fn options(arguments: &Arguments, workspace: &Path) -> Result<Options
             }
             Some(_) => Dependency::Path(there(arguments, "mistral-infer")?.unwrap_or_default()),
             None => Dependency::Path(workspace.join("mistral-infer")),
+        },
+        schedules: match arguments.text("schedules") {
+            Some(file) => Some(read_json(file, "a book of schedules")?),
+            None => None,
         },
         usd_limit: dollars(arguments, "usd-limit")?,
         price,

@@ -8,6 +8,7 @@ mod settings;
 
 use std::path::{Path, PathBuf};
 
+use mistral_core::schedule::Schedule;
 use mistral_examples::{Arguments, Outcome};
 use serde_json::{Value, json};
 
@@ -36,6 +37,13 @@ impl Place {
         place.write("cluster.json", &json!({"namespace": "chat", "replicas": 3}));
         place.write("typo.json", &json!({"replica": 3}));
         place.write("lock", &json!(4));
+        let shapes = json!({"dim": 64, "hidden_dim": 128, "experts": 0, "precision": "bf16"});
+        let book = json!({"schema": 1, "found": [{
+            "machine": {"cpu": "a processor", "isa": "avx2", "threads": 2},
+            "shapes": shapes, "schedule": Schedule::default(),
+            "gain": 1.1, "command": "tune kernels", "date": "2026-11-24",
+        }]});
+        place.write("book.json", &book);
         place
     }
 
@@ -116,6 +124,11 @@ fn options_reach_the_files() {
             "Cargo.toml",
             "path = \"",
         ),
+        (
+            "@infer.json --target rust --schedules @book.json",
+            "schedules.json",
+            "a processor",
+        ),
     ];
     let mut failures = Vec::new();
     for (line, file, part) in rows {
@@ -181,6 +194,10 @@ fn what_can_not_be_meant_is_refused() {
             "no.json: ",
         ),
         ("@cluster.json --target vllm --out @out", "not a plan"),
+        (
+            "@infer.json --target rust --out @out --schedules @plan.json",
+            "not a book of schedules",
+        ),
         (
             "@plan.json --target api-curl --out @out --openapi @plan.json",
             "--openapi has no effect without --verify",

@@ -107,6 +107,15 @@ fn every_file_says_what_it_is_for() {
     unknown.dedup();
     assert!(unknown.is_empty(), "no purpose: {unknown:#?}");
     assert_eq!(report::purpose("unknown.bin"), None);
+    // The name says less than the folder.
+    for (path, of_copies) in [
+        ("picker/service.yaml", "service.yaml"),
+        ("picker/network-policy.yaml", "network-policy.yaml"),
+        ("picker/deployment.yaml", "canary/deployment.yaml"),
+        ("canary/route.yaml", "route.yaml"),
+    ] {
+        assert_ne!(report::purpose(path), report::purpose(of_copies), "{path}");
+    }
 }
 
 #[test]

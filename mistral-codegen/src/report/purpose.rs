@@ -50,6 +50,11 @@ const PURPOSES: &[(&str, &str)] = &[
     ("canary/deployment.yaml", "the copy that is tried out"),
     ("canary/route.yaml", "shares requests out by weights"),
     ("picker/deployment.yaml", "chooses the copy that answers"),
+    ("picker/service.yaml", "where the gateway asks the picker"),
+    (
+        "picker/network-policy.yaml",
+        "who may call the picker, and whom it may call",
+    ),
     ("deployment.yaml", "the server's copies"),
     ("service.yaml", "one address for all copies"),
     ("volume.yaml", "the volume that weights stay on"),
