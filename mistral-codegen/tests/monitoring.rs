@@ -167,6 +167,13 @@ fn planted_mistakes_are_found() {
             "sum(rate(vllm:num_requests_waiting{job=\\\"mistral-nemo-12b\\\"}[5m]))",
             "no counter",
         ),
+        ("dashboard.json", "{job=", "{jobs=", "no label jobs"),
+        (
+            "alerts.yaml",
+            "sum by (le)",
+            "sum by (bound)",
+            "no label bound",
+        ),
         (
             "alerts.yaml",
             "sum(vllm:num_requests",
@@ -307,6 +314,52 @@ fn alerts_fire_when_they_should() {
             let tests = [json!({"eval_time": "30m", "alertname": expected, "exp_alerts": []})];
             let fired = run(folder.path(), &input, &tests);
             assert!(fired.contains(expected), "{expected} is silent");
+        }
+    }
+}
+
+/// SGLang counts the requests that clients gave up as aborted, and says 503 of a full queue.
+#[test]
+fn what_clients_give_up_is_no_failure_of_sglang() {
+    let files = made(&plan("sglang", &[]));
+    assert!(!text(&files, "alerts.yaml").contains("aborted"));
+    if Command::new("promtool").arg("--version").output().is_err() {
+        println!("skipped: no promtool");
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    files.write(folder.path()).expect("written");
+    let answers = |endpoint: &str, status: &str, values: &str| {
+        let labels = format!("endpoint=\"{endpoint}\",method=\"POST\",status_code=\"{status}\"");
+        let job = "job=\"mistral-nemo-12b\",instance=\"a:1\"";
+        json!({"series": format!("sglang:http_responses_total{{{job},{labels}}}"), "values": values})
+    };
+    let chat = "/v1/chat/completions";
+    // Status, answers a minute beside 60 good ones, and the alerts that fire.
+    let rows: [(&str, &str, u32, &[&str]); 6] = [
+        (chat, "500", 6, &["RequestsFail"]),
+        (chat, "500", 1, &[]),
+        (chat, "504", 6, &["RequestsFail"]),
+        (chat, "503", 6, &["RequestsRefused"]),
+        (chat, "400", 6, &[]),
+        ("/health_generate", "503", 60, &[]),
+    ];
+    for (endpoint, status, rate, fire) in rows {
+        let bad = answers(endpoint, status, &format!("0+{rate}x60"));
+        // Prometheus' own questions thin nothing out.
+        let input = [
+            answers(chat, "200", "0+60x60"),
+            answers("/metrics", "200", "0+600x60"),
+            bad,
+        ];
+        for alert in ["RequestsFail", "RequestsRefused"] {
+            let tests = [json!({"eval_time": "30m", "alertname": alert, "exp_alerts": []})];
+            let silent = run(folder.path(), &input, &tests).is_empty();
+            let expected = !fire.contains(&alert);
+            assert_eq!(
+                silent, expected,
+                "{alert} at {rate} of {status} from {endpoint}"
+            );
         }
     }
 }

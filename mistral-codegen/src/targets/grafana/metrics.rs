@@ -142,73 +142,6 @@ impl Query<'_> {
     }
 }
 
-/// What is wrong with the metrics in an expression: names that no table of this kind has, counters that
-/// aren't looked at by their rate, gauges that are. Empty when nothing is.
-pub(super) fn findings(expression: &str, table: &Table) -> Vec<String> {
-    let mut found = Vec::new();
-    let bare = without_texts(expression);
-    let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == ':';
-    let mut rest = bare.as_str();
-    while let Some(start) = rest.find(is_name) {
-        let before = &bare[..bare.len() - rest.len() + start];
-        let end = rest[start..].find(|c| !is_name(c));
-        let end = end.map_or(rest.len(), |length| start + length);
-        let name = &rest[start..end];
-        rest = &rest[end..];
-        let ours = table.metrics.keys().any(|key| {
-            let prefix = key.split_inclusive([':', '_']).next().unwrap_or(key);
-            name.starts_with(prefix)
-        });
-        if !ours && !name.contains(':') {
-            continue;
-        }
-        let rated = before.ends_with("rate(") || before.ends_with("increase(");
-        match series(name, table) {
-            None => found.push(format!("{} has no metric {name}", table.engine)),
-            Some(Kind::Counter) if !rated => {
-                found.push(format!("{name} only grows: its rate says something"));
-            }
-            Some(Kind::Gauge) if rated => found.push(format!("{name} is no counter")),
-            Some(_) => {}
-        }
-    }
-    found
-}
-
-/// What a series is: a histogram's parts are counters.
-fn series(name: &str, table: &Table) -> Option<Kind> {
-    if let Some(metric) = table.metrics.get(name) {
-        // A histogram has no series of its own name.
-        return (metric.kind != Kind::Histogram).then_some(metric.kind);
-    }
-    let base = ["_bucket", "_sum", "_count"]
-        .iter()
-        .find_map(|ending| name.strip_suffix(ending))?;
-    let metric = table.metrics.get(base)?;
-    (metric.kind == Kind::Histogram).then_some(Kind::Counter)
-}
-
-/// The expression with nothing between its quotes.
-fn without_texts(expression: &str) -> String {
-    let mut bare = String::new();
-    let mut inside = false;
-    let mut chars = expression.chars();
-    while let Some(c) = chars.next() {
-        match c {
-            '\\' if inside => {
-                chars.next();
-            }
-            '"' => {
-                inside = !inside;
-                bare.push(c);
-            }
-            _ if inside => {}
-            _ => bare.push(c),
-        }
-    }
-    bare
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -261,29 +194,5 @@ mod tests {
             let text = refused.expect_err(part).to_string();
             assert!(text.contains(part), "{text}");
         }
-    }
-
-    #[test]
-    fn wrong_expressions_are_found() {
-        let first = "histogram_quantile(0.5, sum by (le) \
-                     (rate(vllm:time_to_first_token_seconds_bucket{job=\"a:b\"}[5m])))";
-        let cases = [
-            (first, ""),
-            ("up{job=\"vllm:nothing\"} == 0", ""),
-            ("sum(vllm:gpu_cache_usage_perc)", "no metric"),
-            ("sum(vlm:num_requests_running)", "no metric"),
-            ("vllm:prompt_tokens_total > 5", "only grows"),
-            ("rate(vllm:num_requests_running[5m])", "no counter"),
-            ("rate(vllm:time_to_first_token_seconds[5m])", "no metric"),
-            ("rate(vllm:num_requests_running_count[5m])", "no metric"),
-        ];
-        for (expression, part) in cases {
-            let found = findings(expression, &VLLM).join("; ");
-            assert!(
-                found.contains(part) && found.is_empty() == part.is_empty(),
-                "{expression}: {found}"
-            );
-        }
-        assert_eq!(findings("sum(mistral_nothing)", &MISTRAL_INFER).len(), 1);
     }
 }

@@ -1,6 +1,7 @@
 //! A Grafana dashboard, alerts and a configuration of Prometheus for the plan's server.
 
 mod alerts;
+mod check;
 mod dashboard;
 mod metrics;
 mod signals;
@@ -172,7 +173,7 @@ pub(crate) fn check_metrics(plan: &str, expressions: &[String]) -> String {
     }
     let found: Vec<String> = expressions
         .iter()
-        .flat_map(|e| metrics::findings(e, table))
+        .filter_map(|e| Some(format!("{} in {e}", check::check(table, e).err()?)))
         .collect();
     found.join("; ")
 }

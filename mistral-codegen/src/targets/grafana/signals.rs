@@ -29,7 +29,7 @@ struct Names {
     cache: Option<&'static str>,
     failed: Option<Counted>,
     refused: Option<Counted>,
-    finished: Option<&'static str>,
+    finished: Option<Counted>,
 }
 
 const VLLM: Names = Names {
@@ -46,7 +46,7 @@ const VLLM: Names = Names {
         &[("finished_reason", "=\"error\"")],
     )),
     refused: Some(("vllm:admission_rejections_total", &[])),
-    finished: Some("vllm:request_success_total"),
+    finished: Some(("vllm:request_success_total", &[])),
 };
 
 const SGLANG: Names = Names {
@@ -58,9 +58,23 @@ const SGLANG: Names = Names {
     next_token: Some(Times::Histogram("sglang:inter_token_latency_seconds")),
     answer: Some(Times::Histogram("sglang:e2e_request_latency_seconds")),
     cache: Some("sglang:token_usage"),
-    failed: Some(("sglang:num_aborted_requests_total", &[])),
-    refused: None,
-    finished: Some("sglang:num_requests_total"),
+    // The aborted requests that it counts are those that clients gave up; of a full queue and of waiting
+    // too long it says 503.
+    failed: Some((
+        "sglang:http_responses_total",
+        &[
+            ("endpoint", "=~\"/v1/.*\""),
+            ("status_code", "=~\"50[0-24-9]|5[1-9].\""),
+        ],
+    )),
+    refused: Some((
+        "sglang:http_responses_total",
+        &[("endpoint", "=~\"/v1/.*\""), ("status_code", "=\"503\"")],
+    )),
+    finished: Some((
+        "sglang:http_responses_total",
+        &[("endpoint", "=~\"/v1/.*\"")],
+    )),
 };
 
 const LLAMA_SERVER: Names = Names {
@@ -91,7 +105,7 @@ const MISTRAL_INFER: Names = Names {
     cache: None,
     failed: Some(("mistral_http_requests_total", &[("status", "=~\"5..\"")])),
     refused: Some(("mistral_http_requests_total", &[("status", "=\"429\"")])),
-    finished: Some("mistral_http_requests_total"),
+    finished: Some(("mistral_http_requests_total", &[])),
 };
 
 fn names(runtime: Runtime) -> Option<&'static Names> {
@@ -139,7 +153,6 @@ impl Signals {
                 .map(|(counter, of)| query.rate(counter, of))
                 .transpose()
         };
-        let finished = names.finished.map(|counter| (counter, &[][..]));
         Ok(Some(Self {
             running: query.total(names.running)?,
             waiting: query.total(names.waiting)?,
@@ -153,7 +166,7 @@ impl Signals {
             cache: names.cache.map(|gauge| query.highest(gauge)).transpose()?,
             failed: rate(names.failed)?,
             refused: rate(names.refused)?,
-            finished: rate(finished)?,
+            finished: rate(names.finished)?,
         }))
     }
 }
