@@ -611,6 +611,11 @@ fn refusals_name_the_field() {
             &[("/model/local_path", json!("m"))],
             "model.local_path",
         ),
+        (
+            Target::Systemd,
+            &[("/model/local_path", json!("/tmp/m"))],
+            "a /tmp of its own",
+        ),
         (Target::Edge, &[], "placement.device"),
         (
             Target::Edge,

@@ -48,13 +48,11 @@ pub(super) fn files(
     let serving = engine::serving(target, plan)?;
     let made = |text: String| Value::from_safe_string(text);
     let state = format!("/var/lib/{}", object_name(&serving.name));
-    if let Some(path) = plan
-        .model
-        .local_path
-        .as_deref()
-        .filter(|p| !p.starts_with('/'))
-    {
-        let expected = "an absolute path: a unit starts in no folder of yours";
+    let local = plan.model.local_path.as_deref();
+    let below = |folders: &[&str]| local.is_some_and(|p| folders.iter().any(|f| p.starts_with(f)));
+    if let Some(path) = local.filter(|p| !p.starts_with('/') || below(&["/tmp/", "/var/tmp/"])) {
+        let expected =
+            "an absolute path: a unit starts in no folder of yours, and has a /tmp of its own";
         return Err(unsupported(
             target,
             "model.local_path",
@@ -123,7 +121,8 @@ pub(super) fn files(
         downloads => downloads,
         processor => processor,
         compiles => plan.runtime == Runtime::Vllm,
-        home => plan.model.local_path.as_ref().is_some_and(|p| p.starts_with("/home/")),
+        // What `ProtectHome` hides (systemd.exec(5)).
+        home => below(&["/home/", "/root/", "/run/user/"]),
         memory => memory.unwrap_or(0),
         program => made((*place).to_owned()),
         unit => made(FILE.to_owned()),
