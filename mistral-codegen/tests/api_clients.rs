@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use changed::changed;
 use checked::{checked, findings};
 use mistral_codegen::verify::mock::Api;
-use mistral_codegen::{Options, Plan, Target, generate};
+use mistral_codegen::{FileSet, Options, Plan, Target, generate};
 use serde_json::{Value, json};
 use workspace::{target_folder, workspace};
 
@@ -76,6 +76,30 @@ fn the_rust_client_keeps_its_word() {
 #[test]
 fn the_python_client_keeps_its_word() {
     passes(Target::ApiPython, &named());
+}
+
+#[test]
+fn what_is_wrong_with_a_file_is_in_its_own_verdict() {
+    let mut files = FileSet::new();
+    let made = generate(Target::ApiPython, &plan(&[]), &Options::default()).expect("made");
+    for file in made.iter() {
+        let mut file = file.clone();
+        if file.path.as_str() == "main.py" {
+            file.contents.push_str("\n\nprint(no_such_name)\n");
+        }
+        files.insert(file).expect("each path once");
+    }
+    let verdict = checked(Target::ApiPython, &files, |_| {});
+    let tools = verdict.of("main.py").iter().filter(|check| !check.ok);
+    let tools: Vec<&str> = tools.map(|check| check.tool).collect();
+    for tool in ["ruff check", "mypy"] {
+        assert!(
+            tools.contains(&tool) || verdict.missing.contains_key(tool),
+            "{tool}: {:?}",
+            verdict.files
+        );
+    }
+    assert!(verdict.passed("client.py"), "{:?}", verdict.of("client.py"));
 }
 
 #[test]
