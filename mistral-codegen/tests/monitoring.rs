@@ -296,6 +296,11 @@ fn alerts_fire_when_they_should() {
         ("RequestsFail", failing.collect()),
         ("", rarely.collect()),
         ("RequestsRefused", one(requests("429", "0+1x60"))),
+        (
+            "EveryPlaceTaken",
+            one(series("mistral_num_requests_running", "", "8x60")),
+        ),
+        ("", one(series("mistral_num_requests_running", "", "7x60"))),
     ];
     let folder = tempfile::tempdir().expect("a folder");
     files.write(folder.path()).expect("written");
@@ -430,6 +435,37 @@ proptest! {
     #[test]
     fn any_name_is_shown_and_nothing_else(name in "[^\\p{C}-][^\\p{C}]{0,60}") {
         survives(&name);
+    }
+}
+
+#[test]
+fn lines_across_are_what_the_plan_predicts() {
+    let lines = |changes: &[(&str, Value)], title: &str| {
+        let files = made(&plan("vllm", changes));
+        let board: Value = serde_json::from_str(text(&files, "dashboard.json")).expect("JSON");
+        let panels = board["panels"].as_array().expect("panels");
+        let panel = panels.iter().find(|panel| panel["title"] == title);
+        let defaults = &panel.expect("that panel")["fieldConfig"]["defaults"];
+        let style = defaults["custom"]["thresholdsStyle"]["mode"].clone();
+        let steps = defaults["thresholds"]["steps"].as_array().expect("steps");
+        let values: Vec<Value> = steps[1..].iter().map(|s| s["value"].clone()).collect();
+        json!([style, values])
+    };
+    let first = "Time to the first token";
+    let exact = json!({"value": 30.0, "lo": 30.0, "hi": 30.0});
+    let rows = [
+        (vec![], first, json!(["line", [0.2, 0.401]])),
+        (vec![], "Time between tokens", json!(["line", [0.02, 0.03]])),
+        (vec![], "Requests", json!(["line", [8.0]])),
+        (vec![("/expected", json!({}))], first, json!(["off", []])),
+        (
+            vec![("/expected/ttft_ms", exact)],
+            first,
+            json!(["line", [0.03]]),
+        ),
+    ];
+    for (changes, title, expected) in rows {
+        assert_eq!(lines(&changes, title), expected, "{changes:?}");
     }
 }
 

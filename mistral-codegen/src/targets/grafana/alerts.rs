@@ -97,14 +97,14 @@ fn alerts(watched: &Watched<'_>, signals: &Signals) -> Vec<Alert> {
         "SlowFirstToken",
         "first tokens",
         &signals.first_token,
-        watched.first_token_s,
+        watched.first_token.map(|time| time.most),
         "Look whether requests wait, or prompts are longer than planned.",
     ));
     alerts.extend(slow(
         "SlowTokens",
         "tokens",
         &signals.next_token,
-        watched.next_token_s,
+        watched.next_token.map(|time| time.most),
         "Look whether more requests are answered at the same moment than planned.",
     ));
     if let (Some(failed), Some(finished)) = (&signals.failed, &signals.finished) {
@@ -127,8 +127,15 @@ fn alerts(watched: &Watched<'_>, signals: &Signals) -> Vec<Alert> {
             action: "Add a copy, or slow the clients down.",
         });
     }
-    if let Some(cache) = &signals.cache {
-        alerts.push(Alert {
+    alerts.push(full(watched, signals));
+    alerts
+}
+
+/// No room for another request: by the cache where the engine tells how full it is.
+fn full(watched: &Watched<'_>, signals: &Signals) -> Alert {
+    let job = &watched.job;
+    match &signals.cache {
+        Some(cache) => Alert {
             name: "CacheFull",
             expression: format!("{cache} > {CACHE_FULL}"),
             minutes: 15,
@@ -136,9 +143,18 @@ fn alerts(watched: &Watched<'_>, signals: &Signals) -> Vec<Alert> {
             summary: format!("The cache of keys and values of {job} is nearly full."),
             action: "Shorten the context, lower the number of requests at the same moment, or store \
                      the cache in fewer bits.",
-        });
+        },
+        None => Alert {
+            name: "EveryPlaceTaken",
+            expression: format!("{} >= {}", signals.running, watched.concurrency),
+            minutes: 15,
+            severity: "warning",
+            summary: format!(
+                "{job} has answered as many requests as it can at the same moment for 15 minutes."
+            ),
+            action: "Add a copy, or plan for more requests at the same moment if memory allows it.",
+        },
     }
-    alerts
 }
 
 /// An alert on a time that stays above what the plan predicts.

@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::Watched;
 use super::signals::{Named, Signals};
+use super::{Predicted, Watched};
 
 /// Version of the form; newer ones bring nothing that is used here.
 const FORM: u32 = 39;
@@ -16,7 +16,8 @@ struct Panel {
     about: String,
     unit: &'static str,
     lines: Vec<Named>,
-    /// A line across, and the highest value of the axis.
+    /// Lines across: what is usual, what is too much; and the highest value of the axis.
+    usual: Option<f64>,
     limit: Option<f64>,
     most: Option<f64>,
 }
@@ -57,16 +58,19 @@ pub(super) fn dashboard(watched: &Watched<'_>, signals: &Signals) -> Value {
 
 fn panels(watched: &Watched<'_>, signals: &Signals) -> Vec<Panel> {
     let one = |name, text: &String| vec![(name, text.clone())];
-    let predicted = |what: &str, limit: Option<f64>| match limit {
-        Some(_) => format!("{what} The line is the upper end of the plan's prediction."),
+    let predicted = |what: &str, time: Option<Predicted>| match time {
+        Some(_) => {
+            format!("{what} The lines are the plan's prediction (orange) and its upper end (red).")
+        }
         None => what.to_owned(),
     };
-    let seconds = |title, about: &str, lines: &[Named], limit| Panel {
+    let seconds = |title, about: &str, lines: &[Named], time: Option<Predicted>| Panel {
         title,
-        about: predicted(about, limit),
+        about: predicted(about, time),
         unit: "s",
         lines: lines.to_vec(),
-        limit,
+        usual: time.map(|time| time.usual),
+        limit: time.map(|time| time.most),
         most: None,
     };
     let mut requests = one("answered", &signals.running);
@@ -81,6 +85,7 @@ fn panels(watched: &Watched<'_>, signals: &Signals) -> Vec<Panel> {
                     .to_owned(),
             unit: "short",
             lines: requests,
+            usual: None,
             limit: Some(concurrency),
             most: None,
         },
@@ -89,6 +94,7 @@ fn panels(watched: &Watched<'_>, signals: &Signals) -> Vec<Panel> {
             about: "Read in prompts, and written in answers.".to_owned(),
             unit: "short",
             lines: signals.tokens.clone(),
+            usual: None,
             limit: None,
             most: None,
         },
@@ -96,13 +102,13 @@ fn panels(watched: &Watched<'_>, signals: &Signals) -> Vec<Panel> {
             "Time to the first token",
             "From a request's arrival to its first token.",
             &signals.first_token,
-            watched.first_token_s,
+            watched.first_token,
         ),
         seconds(
             "Time between tokens",
             "From one token of an answer to the next.",
             &signals.next_token,
-            watched.next_token_s,
+            watched.next_token,
         ),
         seconds(
             "Time for an answer",
@@ -118,6 +124,7 @@ fn panels(watched: &Watched<'_>, signals: &Signals) -> Vec<Panel> {
             .to_owned(),
         unit: "percentunit",
         lines: named("fullest", &signals.cache).into_iter().collect(),
+        usual: None,
         limit: Some(super::CACHE_FULL),
         most: Some(1.0),
     });
@@ -130,6 +137,7 @@ fn panels(watched: &Watched<'_>, signals: &Signals) -> Vec<Panel> {
         about: "Requests a second without an answer.".to_owned(),
         unit: "reqps",
         lines: lines.into_iter().flatten().collect(),
+        usual: None,
         limit: None,
         most: None,
     });
@@ -138,6 +146,7 @@ fn panels(watched: &Watched<'_>, signals: &Signals) -> Vec<Panel> {
         about: "1 for each server whose metrics could be read.".to_owned(),
         unit: "short",
         lines: vec![("{{instance}}", format!("up{{{}}}", watched.shown))],
+        usual: None,
         limit: None,
         most: Some(1.0),
     });
@@ -160,6 +169,8 @@ impl Panel {
             })
             .collect();
         let mut steps = vec![json!({"value": null, "color": "green"})];
+        let usual = self.usual.filter(|usual| Some(*usual) < self.limit);
+        steps.extend(usual.map(|u| json!({"value": u, "color": "orange"})));
         steps.extend(self.limit.map(|l| json!({"value": l, "color": "red"})));
         let style = if self.limit.is_some() { "line" } else { "off" };
         let mut defaults = json!({

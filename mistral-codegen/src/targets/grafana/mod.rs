@@ -9,6 +9,7 @@ mod signals;
 use minijinja::{Value, context};
 use mistral_core::files::FileSet;
 use mistral_core::plan::{Plan, Runtime};
+use mistral_core::recommendation::Interval;
 
 use self::metrics::{Query, table};
 use self::signals::Signals;
@@ -39,9 +40,17 @@ struct Watched<'p> {
     shown: String,
     concurrency: u32,
     start_minutes: u64,
-    /// Upper ends of the predicted times, in seconds.
-    first_token_s: Option<f64>,
-    next_token_s: Option<f64>,
+    /// Predicted times.
+    first_token: Option<Predicted>,
+    next_token: Option<Predicted>,
+}
+
+/// A time that the plan predicts, in seconds.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Predicted {
+    usual: f64,
+    /// The upper end of its interval, which is what alerts take for slow.
+    most: f64,
 }
 
 /// The files that watch `plan`'s server.
@@ -61,8 +70,8 @@ pub(crate) fn generate(plan: &Plan, _: &Options) -> Result<FileSet, CodegenError
         shown: format!("job=\"{job}\",instance=~\"$instance\""),
         concurrency: plan.limits.concurrency,
         start_minutes: engine::start_seconds(plan).div_ceil(60).max(2),
-        first_token_s: limit(plan, "expected.ttft_ms")?,
-        next_token_s: limit(plan, "expected.tpot_ms")?,
+        first_token: predicted("expected.ttft_ms", plan.expected.ttft_ms)?,
+        next_token: predicted("expected.tpot_ms", plan.expected.tpot_ms)?,
         job,
     };
     let signals = |selector: String, window| {
@@ -89,7 +98,7 @@ pub(crate) fn generate(plan: &Plan, _: &Options) -> Result<FileSet, CodegenError
         version => safe(&table.version),
         source => safe(&table.source),
         date => safe(&table.date),
-        predicted => watched.first_token_s.or(watched.next_token_s).is_some(),
+        predicted => watched.first_token.or(watched.next_token).is_some(),
         reasons => engine::reasons(plan)?,
     };
     let mut files = render_all(PAGES, &context, plan)?;
@@ -101,20 +110,29 @@ pub(crate) fn generate(plan: &Plan, _: &Options) -> Result<FileSet, CodegenError
     Ok(files)
 }
 
-/// The upper end of a predicted time, in seconds.
-fn limit(plan: &Plan, field: &'static str) -> Result<Option<f64>, CodegenError> {
-    let time = match field {
-        "expected.ttft_ms" => plan.expected.ttft_ms,
-        _ => plan.expected.tpot_ms,
-    };
-    let Some(ms) = time.map(|time| time.hi) else {
+/// A predicted time in seconds, with its upper end not below it.
+fn predicted(
+    field: &'static str,
+    time: Option<Interval>,
+) -> Result<Option<Predicted>, CodegenError> {
+    let Some(time) = time else {
         return Ok(None);
     };
-    if !(ms > 0.0 && ms <= 1e12) {
-        return Err(unsupported(TARGET, field, ms, "a time in milliseconds"));
+    for ms in [time.value, time.hi] {
+        if !(ms > 0.0 && ms <= 1e12) {
+            return Err(unsupported(TARGET, field, ms, "a time in milliseconds"));
+        }
+    }
+    if time.hi < time.value {
+        let expected = format!("an upper end of at least {}", time.value);
+        return Err(unsupported(TARGET, field, time.hi, &expected));
     }
     // Whole milliseconds are exact enough, and short.
-    Ok(Some((ms.ceil() / 1e3).max(0.001)))
+    let seconds = |ms: f64| (ms.ceil() / 1e3).max(0.001);
+    Ok(Some(Predicted {
+        usual: seconds(time.value),
+        most: seconds(time.hi),
+    }))
 }
 
 /// A name for Prometheus and for the dashboard's address: at most 40 characters.
