@@ -17,6 +17,7 @@ what a plan doesn't say:
                               max_replicas, storage_class, storage_gib, gateway, canary_percent, canary_image and
                               devices_per_node
   --image NAME                container image, instead of the engine's public one
+  --schedules FILE.json       what `tune kernels` found for the processors that the server will run on
   --usd-limit USD             dollars that a run of a client of the API may spend
   --price-in USD, --price-out USD
                               prices of a million tokens, for a model that the catalogue doesn't list
@@ -42,6 +43,7 @@ pub(crate) const OPTIONS: mistral_examples::Options<'static> = mistral_examples:
         "diff",
         "cluster",
         "image",
+        "schedules",
         "usd-limit",
         "price-in",
         "price-out",
@@ -136,6 +138,10 @@ pub(crate) fn options(arguments: &Arguments, workspace: &Path) -> Result<Options
         price,
         image: arguments.text("image").map(str::to_owned),
         cluster,
+        schedules: match arguments.text("schedules") {
+            Some(file) => Some(read_json(file, "a book of schedules")?),
+            None => None,
+        },
     })
 }
 

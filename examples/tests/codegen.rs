@@ -35,6 +35,14 @@ impl Place {
         place.write("hosted.json", &hosted);
         place.write("infer.json", &infer);
         place.write("cluster.json", &json!({"namespace": "chat", "replicas": 3}));
+        let found = json!({
+            "machine": {"cpu": "a processor", "isa": "avx2", "threads": 2},
+            "shapes": {"dim": 64, "hidden_dim": 128, "experts": 0, "precision": "bf16"},
+            "schedule": serde_json::to_value(Schedule::default()).expect("plain data"),
+            "gain": 1.1, "command": "tune kernels", "date": "2026-11-24",
+        });
+        place.write("book.json", &json!({"schema": 1, "found": [found]}));
+        place.write("newer.json", &json!({"schema": 2, "found": []}));
         place.write("typo.json", &json!({"replica": 3}));
         place.write("lock", &json!(4));
         let shapes = json!({"dim": 64, "hidden_dim": 128, "experts": 0, "precision": "bf16"});
@@ -98,6 +106,11 @@ fn options_reach_the_files() {
             "@plan.json --target kubernetes --cluster @cluster.json",
             "service.yaml",
             "namespace: chat",
+        ),
+        (
+            "@infer.json --target rust --schedules @book.json",
+            "schedules.json",
+            "a processor",
         ),
         (
             "@plan.json --target kubernetes --image registry.example/own:1",
@@ -192,6 +205,10 @@ fn what_can_not_be_meant_is_refused() {
         (
             "@plan.json --target kubernetes --out @out --cluster @no.json",
             "no.json: ",
+        ),
+        (
+            "@infer.json --target rust --out @out --schedules @newer.json",
+            "expected 1",
         ),
         ("@cluster.json --target vllm --out @out", "not a plan"),
         (
