@@ -17,7 +17,6 @@ what a plan doesn't say:
                               max_replicas, storage_class, storage_gib, gateway, canary_percent, canary_image and
                               devices_per_node
   --image NAME                container image, instead of the engine's public one
-  --schedules FILE.json       what `tune kernels` found for the processors that the server will run on
   --usd-limit USD             dollars that a run of a client of the API may spend
   --price-in USD, --price-out USD
                               prices of a million tokens, for a model that the catalogue doesn't list
@@ -43,7 +42,6 @@ pub(crate) const OPTIONS: mistral_examples::Options<'static> = mistral_examples:
         "diff",
         "cluster",
         "image",
-        "schedules",
         "usd-limit",
         "price-in",
         "price-out",
@@ -129,10 +127,6 @@ pub(crate) fn options(arguments: &Arguments, workspace: &Path) -> Result<Options
             }
             Some(_) => Dependency::Path(there(arguments, "mistral-infer")?.unwrap_or_default()),
             None => Dependency::Path(workspace.join("mistral-infer")),
-        },
-        schedules: match arguments.text("schedules") {
-            Some(file) => Some(read_json(file, "a book of schedules")?),
-            None => None,
         },
         usd_limit: dollars(arguments, "usd-limit")?,
         price,

@@ -613,7 +613,7 @@ fn refusals_name_the_field() {
         ),
         (
             Target::Systemd,
-            &[("/model/local_path", json!("/tmp/m"))],
+            &[("/model/local_path", json!("/tmp"))],
             "a /tmp of its own",
         ),
         (Target::Edge, &[], "placement.device"),

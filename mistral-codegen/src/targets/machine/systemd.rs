@@ -1,5 +1,7 @@
 //! A hardened systemd unit for an engine that is installed on the machine.
 
+use std::path::Path;
+
 use minijinja::{Value, context};
 use mistral_core::files::{FileMode, FileSet, GeneratedFile, RelativePath};
 use mistral_core::plan::{Plan, Runtime};
@@ -49,8 +51,11 @@ pub(super) fn files(
     let made = |text: String| Value::from_safe_string(text);
     let state = format!("/var/lib/{}", object_name(&serving.name));
     let local = plan.model.local_path.as_deref();
-    let below = |folders: &[&str]| local.is_some_and(|p| folders.iter().any(|f| p.starts_with(f)));
-    if let Some(path) = local.filter(|p| !p.starts_with('/') || below(&["/tmp/", "/var/tmp/"])) {
+    // By whole parts of a path: a folder of which the name only begins so is another one.
+    let below = |folders: &[&str]| {
+        local.is_some_and(|p| folders.iter().any(|f| Path::new(p).starts_with(f)))
+    };
+    if let Some(path) = local.filter(|p| !p.starts_with('/') || below(&["/tmp", "/var/tmp"])) {
         let expected =
             "an absolute path: a unit starts in no folder of yours, and has a /tmp of its own";
         return Err(unsupported(
