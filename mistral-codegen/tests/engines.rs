@@ -3,6 +3,7 @@
 use engines::{Made, Refused, are_refused, files_have, made, make_themselves};
 use mistral_codegen::Target;
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 
 #[path = "support/engines.rs"]
 mod engines;
@@ -308,6 +309,15 @@ fn the_same_plan_makes_the_same_files() {
 
 /// Another crate of a build may keep maps of serde_json in the order of insertion
 /// (`preserve_order`): what is generated must not follow it.
+/// JSON whose maps are sorted.
+#[derive(serde::Serialize, serde::Deserialize)]
+#[serde(untagged)]
+enum Sorted {
+    Map(BTreeMap<String, Sorted>),
+    List(Vec<Sorted>),
+    Leaf(Value),
+}
+
 #[test]
 fn keys_have_one_order_in_every_build() {
     let sampling = json!({"temperature": 0.3, "top_p": 0.9, "top_k": 40, "min_p": 0.05});
@@ -318,6 +328,20 @@ fn keys_have_one_order_in_every_build() {
         let files = made(target, changes).expect("made");
         let script = &files.get("start.sh").expect("start.sh").contents;
         assert!(script.contains(object), "{target:?}: {script}");
+    }
+    for (target, path) in [
+        (Target::Grafana, "dashboard.json"),
+        (Target::Guidellm, "scenario.json"),
+        (Target::Terraform, "main.tf.json"),
+    ] {
+        let files = made(target, &[]).expect("made");
+        let text = &files.get(path).expect(path).contents;
+        // Maps of this type are sorted in every build.
+        let again: Sorted = serde_json::from_str(text).expect("JSON");
+        assert_eq!(
+            *text,
+            serde_json::to_string_pretty(&again).expect("JSON") + "\n"
+        );
     }
     let files = made(Target::Terraform, &[]).expect("made");
     let main = &files.get("main.tf.json").expect("main.tf.json").contents;

@@ -167,7 +167,12 @@ fn planted_mistakes_are_found() {
             "sum(rate(vllm:num_requests_waiting{job=\\\"mistral-nemo-12b\\\"}[5m]))",
             "no counter",
         ),
-        ("dashboard.json", "{job=", "{jobs=", "no label jobs"),
+        (
+            "dashboard.json",
+            "{job=\\\"mistral-nemo-12b\\\",",
+            "{jobs=\\\"mistral-nemo-12b\\\",",
+            "no label jobs",
+        ),
         (
             "alerts.yaml",
             "sum by (le)",

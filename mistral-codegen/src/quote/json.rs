@@ -1,4 +1,8 @@
-//! JSON strings.
+//! JSON strings, and the order of keys.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
 
 /// A JSON string with its quotes, on one line.
 ///
@@ -7,5 +11,18 @@
 /// ```
 #[must_use]
 pub fn json(text: &str) -> String {
-    serde_json::Value::from(text).to_string()
+    Value::from(text).to_string()
+}
+
+/// The same with sorted keys, whatever the order of maps is in this build.
+pub(crate) fn sorted(value: &Value) -> Value {
+    match value {
+        Value::Object(fields) => {
+            let fields: BTreeMap<&String, Value> =
+                fields.iter().map(|(k, v)| (k, sorted(v))).collect();
+            Value::Object(fields.into_iter().map(|(k, v)| (k.clone(), v)).collect())
+        }
+        Value::Array(parts) => parts.iter().map(sorted).collect(),
+        other => other.clone(),
+    }
 }

@@ -19,6 +19,7 @@ mod yaml;
 pub use compose::compose;
 pub use dockerfile::{dockerfile_exec, dockerfile_value};
 pub use json::json;
+pub(crate) use json::sorted;
 pub use markdown::{markdown_block, markdown_code};
 pub use modelfile::modelfile;
 pub use python::python_str;

@@ -14,6 +14,7 @@ use mistral_core::recommendation::Interval;
 use self::metrics::{Query, table};
 use self::signals::Signals;
 use super::{Page, engine, render_all, unsupported};
+use crate::quote::sorted;
 use crate::yaml::{Node, map};
 use crate::{CodegenError, Options};
 
@@ -102,7 +103,7 @@ pub(crate) fn generate(plan: &Plan, _: &Options) -> Result<FileSet, CodegenError
         reasons => engine::reasons(plan)?,
     };
     let mut files = render_all(PAGES, &context, plan)?;
-    let text = serde_json::to_string_pretty(&dashboard::dashboard(&watched, &shown));
+    let text = serde_json::to_string_pretty(&sorted(&dashboard::dashboard(&watched, &shown)));
     let text = text.map_err(|source| CodegenError::Plan { source })?;
     files.add("dashboard.json", text + "\n")?;
     files.add("alerts.yaml", alerts::rules(&watched, &judged))?;

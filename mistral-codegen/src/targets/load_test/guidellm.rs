@@ -101,7 +101,7 @@ pub(crate) fn guidellm(plan: &Plan, _: &Options) -> Result<FileSet, CodegenError
         packages => packages(),
     };
     let mut files = render_all(PAGES, &context, plan)?;
-    let text = serde_json::to_string_pretty(&scenario);
+    let text = serde_json::to_string_pretty(&crate::quote::sorted(&scenario));
     let text = text.map_err(|source| CodegenError::Plan { source })?;
     files.add("scenario.json", text + "\n")?;
     Ok(files)

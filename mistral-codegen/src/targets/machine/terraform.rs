@@ -5,7 +5,7 @@ use mistral_core::files::FileSet;
 use mistral_core::plan::Plan;
 use serde_json::{Value as Json, json};
 
-use crate::quote::shell;
+use crate::quote::{shell, sorted};
 use crate::targets::cluster::{HOME, MODELS, Workload, workload};
 use crate::targets::{Page, engine, render_all, shown, unsupported};
 use crate::{CodegenError, Options};
@@ -193,17 +193,4 @@ fn main(it: &Workload, instance: &str, disk: u32) -> Json {
             "value": format!("http://${{aws_instance.server.public_ip}}:{}/v1", it.port),
         }},
     })
-}
-
-/// The same with sorted keys, whatever the order of maps is in this build.
-fn sorted(value: &Json) -> Json {
-    match value {
-        Json::Object(fields) => {
-            let fields: std::collections::BTreeMap<&String, Json> =
-                fields.iter().map(|(k, v)| (k, sorted(v))).collect();
-            Json::Object(fields.into_iter().map(|(k, v)| (k.clone(), v)).collect())
-        }
-        Json::Array(parts) => parts.iter().map(sorted).collect(),
-        other => other.clone(),
-    }
 }
