@@ -1,0 +1,43 @@
+//! What can go wrong.
+
+use std::path::PathBuf;
+
+/// Why documentation can't be read, indexed or asked.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DocgenError {
+    /// A file or folder that can't be read.
+    #[error("cannot read {path}")]
+    Io {
+        /// Which one.
+        path: PathBuf,
+        /// The system's answer.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A folder without a page.
+    #[error("{path}: expected pages (.md, .mdx), found none")]
+    NoPages {
+        /// Which folder.
+        path: PathBuf,
+    },
+    /// More pages than are read.
+    #[error("expected at most {limit} pages, found more")]
+    TooManyPages {
+        /// Pages that are read.
+        limit: usize,
+    },
+    /// The index refuses.
+    #[error("the index could not be made or asked")]
+    Index {
+        /// The search library's finding.
+        #[source]
+        source: tantivy::TantivyError,
+    },
+}
+
+impl From<tantivy::TantivyError> for DocgenError {
+    fn from(source: tantivy::TantivyError) -> Self {
+        Self::Index { source }
+    }
+}

@@ -1,0 +1,6 @@
+//! Documentation that is read, searched and cited.
+#![forbid(unsafe_code)]
+
+pub mod error;
+
+pub use error::DocgenError;
