@@ -27,6 +27,14 @@ pub enum DocgenError {
         /// Pages that are read.
         limit: usize,
     },
+    /// Facts that another version wrote.
+    #[error("expected facts of schema {expected}, found {found}")]
+    FactSchema {
+        /// The one that is read.
+        expected: u32,
+        /// The one that is there.
+        found: u32,
+    },
     /// The index refuses.
     #[error("the index could not be made or asked")]
     Index {
