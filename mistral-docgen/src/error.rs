@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-/// Why documentation can't be read, indexed or asked.
+/// Why documentation can't be read.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DocgenError {
@@ -35,17 +35,4 @@ pub enum DocgenError {
         /// The one that is there.
         found: u32,
     },
-    /// The index refuses.
-    #[error("the index could not be made or asked")]
-    Index {
-        /// The search library's finding.
-        #[source]
-        source: tantivy::TantivyError,
-    },
-}
-
-impl From<tantivy::TantivyError> for DocgenError {
-    fn from(source: tantivy::TantivyError) -> Self {
-        Self::Index { source }
-    }
 }

@@ -1,7 +1,13 @@
-//! Documentation that is read, searched and cited.
+//! Documentation, read into what can be checked, searched and cited: so far pages of Markdown and MDX as
+//! sections with their lines ([`markdown`]), and folders of them, translations side by side ([`corpus`]); and the types of
+//! facts about code, with the lines they come from ([`facts`]).
+//!
+//! It runs nothing and opens no connection.
 #![forbid(unsafe_code)]
 
+pub mod corpus;
 pub mod error;
 pub mod facts;
+pub mod markdown;
 
 pub use error::DocgenError;
