@@ -1,7 +1,7 @@
 //! What is true about a code base: symbols, configuration keys, errors and examples, each with the
 //! lines that it was read from.
 //!
-//! Facts come from [`crate::extract`]; they hold what the source says and no text of ours.
+//! Facts hold what the source says and no text of ours.
 
 mod span;
 mod store;
