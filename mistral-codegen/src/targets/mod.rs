@@ -24,6 +24,7 @@ pub(crate) use engine::start_seconds;
 use minijinja::Value;
 use mistral_core::files::{FileMode, FileSet, GeneratedFile, RelativePath};
 use mistral_core::plan::Plan;
+use serde::Serialize;
 
 use crate::CodegenError;
 use crate::render::render;
@@ -91,9 +92,13 @@ fn render_all<'p>(
     for page in pages {
         files.insert(page.render(context)?)?;
     }
-    let mut text =
-        serde_json::to_string_pretty(plan).map_err(|source| CodegenError::Plan { source })?;
-    text.push('\n');
-    files.add("plan.json", text)?;
+    files.add("plan.json", json_file(plan)?)?;
     Ok(files)
+}
+
+/// A file of JSON, indented. Keys keep the order that `value` gives them: made by `json!`, it has to
+/// be [`sorted`](crate::quote::sorted).
+fn json_file(value: &impl Serialize) -> Result<String, CodegenError> {
+    let text = serde_json::to_string_pretty(value);
+    Ok(text.map_err(|source| CodegenError::Plan { source })? + "\n")
 }

@@ -9,7 +9,7 @@ use mistral_core::plan::{KvPrecision, Plan, TokenizerMode};
 use mistral_core::precision::Precision;
 
 use super::engine::{self, Serving};
-use super::{Page, render_all, shown, unsupported};
+use super::{Page, json_file, render_all, shown, unsupported};
 use crate::quote::{rust_str, toml_str};
 use crate::{CodegenError, Dependency, Options};
 
@@ -172,9 +172,7 @@ fn schedules(plan: &Plan, options: &Options) -> Result<Option<String>, CodegenEr
     if book.found.is_empty() {
         return Ok(None);
     }
-    let text = serde_json::to_string_pretty(&book);
-    let text = text.map_err(|source| CodegenError::Plan { source })?;
-    Ok(Some(text + "\n"))
+    json_file(&book).map(Some)
 }
 
 /// The model's folder or file on this machine, or where a download puts it.

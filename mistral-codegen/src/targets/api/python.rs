@@ -6,7 +6,7 @@ use mistral_core::plan::Plan;
 use serde::Serialize;
 
 use super::{Facts, Source, add, facts, page};
-use crate::targets::{Page, render_all};
+use crate::targets::{Page, json_file, render_all};
 use crate::{CodegenError, Options};
 
 const PAGES: &[Page] = &[
@@ -56,8 +56,7 @@ fn defaults(plan: &Plan, facts: &Facts) -> Result<String, CodegenError> {
         usd_per_mtok_out: facts.price.output,
         usd_limit: facts.usd_limit,
     };
-    let text = serde_json::to_string_pretty(&defaults);
-    Ok(text.map_err(|source| CodegenError::Plan { source })? + "\n")
+    json_file(&defaults)
 }
 
 /// The client for `plan`.

@@ -13,7 +13,7 @@ use mistral_core::recommendation::Interval;
 
 use self::metrics::{Query, table};
 use self::signals::Signals;
-use super::{Page, engine, render_all, unsupported};
+use super::{Page, engine, json_file, render_all, unsupported};
 use crate::quote::sorted;
 use crate::yaml::{Node, map};
 use crate::{CodegenError, Options};
@@ -103,9 +103,8 @@ pub(crate) fn generate(plan: &Plan, _: &Options) -> Result<FileSet, CodegenError
         reasons => engine::reasons(plan)?,
     };
     let mut files = render_all(PAGES, &context, plan)?;
-    let text = serde_json::to_string_pretty(&sorted(&dashboard::dashboard(&watched, &shown)));
-    let text = text.map_err(|source| CodegenError::Plan { source })?;
-    files.add("dashboard.json", text + "\n")?;
+    let dashboard = sorted(&dashboard::dashboard(&watched, &shown));
+    files.add("dashboard.json", json_file(&dashboard)?)?;
     files.add("alerts.yaml", alerts::rules(&watched, &judged))?;
     files.add("prometheus.yaml", prometheus(&watched.job, &target, asks))?;
     Ok(files)

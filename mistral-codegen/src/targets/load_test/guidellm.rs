@@ -12,10 +12,10 @@ use mistral_core::plan::{Plan, TokenizerMode};
 use serde::Deserialize;
 use serde_json::{Map, json};
 
-use super::super::{Page, engine, render_all, shown, unsupported};
+use super::super::{Page, engine, json_file, render_all, shown, unsupported};
 use super::{Load, load};
 use crate::flags::{Command, Explained, GUIDELLM, Settings, Word, why};
-use crate::quote::markdown_block;
+use crate::quote::{markdown_block, sorted};
 use crate::{CodegenError, Options};
 
 const TARGET: &str = "guidellm";
@@ -101,9 +101,7 @@ pub(crate) fn guidellm(plan: &Plan, _: &Options) -> Result<FileSet, CodegenError
         packages => packages(),
     };
     let mut files = render_all(PAGES, &context, plan)?;
-    let text = serde_json::to_string_pretty(&crate::quote::sorted(&scenario));
-    let text = text.map_err(|source| CodegenError::Plan { source })?;
-    files.add("scenario.json", text + "\n")?;
+    files.add("scenario.json", json_file(&sorted(&scenario))?)?;
     Ok(files)
 }
 

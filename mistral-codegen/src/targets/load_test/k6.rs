@@ -7,7 +7,7 @@ use mistral_core::files::FileSet;
 use mistral_core::plan::Plan;
 use serde::Serialize;
 
-use super::super::{Page, render_all};
+use super::super::{Page, json_file, render_all};
 use super::load;
 use crate::{CodegenError, Options};
 
@@ -61,8 +61,6 @@ pub(crate) fn k6(plan: &Plan, _: &Options) -> Result<FileSet, CodegenError> {
         key_env => read.key_variable.map(|name| Value::from_safe_string(name.to_owned())),
     };
     let mut files = render_all(PAGES, &context, plan)?;
-    let text = serde_json::to_string_pretty(&read);
-    let text = text.map_err(|source| CodegenError::Plan { source })?;
-    files.add("load.json", text + "\n")?;
+    files.add("load.json", json_file(&read)?)?;
     Ok(files)
 }

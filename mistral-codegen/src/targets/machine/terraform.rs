@@ -7,7 +7,7 @@ use serde_json::{Value as Json, json};
 
 use crate::quote::{shell, sorted};
 use crate::targets::cluster::{HOME, MODELS, Workload, workload};
-use crate::targets::{Page, engine, render_all, shown, unsupported};
+use crate::targets::{Page, engine, json_file, render_all, shown, unsupported};
 use crate::{CodegenError, Options};
 
 const TARGET: &str = "terraform";
@@ -60,8 +60,7 @@ pub(crate) fn generate(plan: &Plan, options: &Options) -> Result<FileSet, Codege
     let refuse = |field, found: &str, expected: &str| unsupported(TARGET, field, found, expected);
     let fits = |row: &&(&str, u32, &str)| row.0 == device && row.1 >= it.devices && it.devices > 0;
     let Some((_, _, instance)) = INSTANCES.iter().find(fits) else {
-        let names: Vec<&str> = INSTANCES.iter().map(|row| row.0).collect();
-        let mut names = names;
+        let mut names: Vec<&str> = INSTANCES.iter().map(|row| row.0).collect();
         names.dedup();
         let found = format!("{} x {}", it.devices, shown(device));
         return Err(refuse(
@@ -111,10 +110,7 @@ pub(crate) fn generate(plan: &Plan, options: &Options) -> Result<FileSet, Codege
     };
     let mut files = render_all(PAGES, &context, plan)?;
     let main = main(&it, instance, settled.disk_gib());
-    let mut text = serde_json::to_string_pretty(&sorted(&main))
-        .map_err(|source| CodegenError::Plan { source })?;
-    text.push('\n');
-    files.add("main.tf.json", text)?;
+    files.add("main.tf.json", json_file(&sorted(&main))?)?;
     Ok(files)
 }
 
