@@ -3,19 +3,17 @@
 //! What the plan decides is data (`scenario.json`), each setting checked against the table of
 //! GuideLLM's version: no text of a plan is code.
 
-use std::collections::BTreeMap;
-
 use minijinja::{Value, context};
 use mistral_core::catalog::Catalog;
 use mistral_core::files::FileSet;
 use mistral_core::plan::{Plan, TokenizerMode};
-use serde::Deserialize;
 use serde_json::{Map, json};
 
 use super::super::{Page, engine, json_file, render_all, shown, unsupported};
 use super::{Load, load};
 use crate::flags::{Command, Explained, GUIDELLM, Settings, Word, why};
 use crate::quote::{markdown_block, sorted};
+use crate::targets::python::package;
 use crate::{CodegenError, Options};
 
 const TARGET: &str = "guidellm";
@@ -56,6 +54,9 @@ enum Holds {
     One,
     Several,
 }
+
+/// Packages whose versions GuideLLM leaves open.
+const PACKAGES: [&str; 3] = ["mistral-common", "torch", "transformers"];
 
 /// Seconds that requests are sent.
 const DURATION_S: u32 = 120;
@@ -98,7 +99,7 @@ pub(crate) fn guidellm(plan: &Plan, _: &Options) -> Result<FileSet, CodegenError
         slowest => load.slowest.is_some(),
         gated => plan.model.gated,
         why => engine::why_lines(&why)?,
-        packages => packages(),
+        packages => PACKAGES.map(|name| package(name).pinned()).to_vec(),
     };
     let mut files = render_all(PAGES, &context, plan)?;
     files.add("scenario.json", json_file(&sorted(&scenario))?)?;
@@ -302,13 +303,15 @@ fn tokenizer(plan: &Plan) -> Result<Settings<'static>, CodegenError> {
     let model = &plan.model;
     let catalog = Catalog::embedded();
     let listed = || catalog.get(&model.id)?.repository.as_ref();
-    let gguf = |name: &str| name.to_ascii_lowercase().contains("gguf");
     let packed = plan.tokenizer == TokenizerMode::Gguf;
     let own = model
         .local_path
         .as_ref()
-        .filter(|path| !packed && !gguf(path));
-    let repository = model.hf_repo.as_ref().filter(|name| !gguf(name));
+        .filter(|path| !packed && !engine::names_gguf(path));
+    let repository = model
+        .hf_repo
+        .as_ref()
+        .filter(|name| !engine::names_gguf(name));
     let (field, source, revision) = match (own, repository, listed()) {
         (Some(path), _, _) => ("model.local_path", path, None),
         (None, _, Some(listed)) if packed => ("model.id", &listed.value, None),
@@ -335,19 +338,4 @@ fn tokenizer(plan: &Plan) -> Result<Settings<'static>, CodegenError> {
             why("model.revision", "the same commit as the weights"),
         ),
     }
-}
-
-/// Lines that pin the packages whose versions GuideLLM leaves open.
-fn packages() -> Vec<Value> {
-    #[derive(Deserialize)]
-    struct Table {
-        packages: BTreeMap<String, String>,
-    }
-    let table: Table = serde_json::from_str(include_str!("../../../data/python-packages.json"))
-        .expect("the embedded table is read by a test");
-    ["mistral-common", "torch", "transformers"]
-        .into_iter()
-        .filter_map(|name| Some(format!("{name}=={}", table.packages.get(name)?)))
-        .map(Value::from_safe_string)
-        .collect()
 }

@@ -24,7 +24,8 @@ use super::{Page, engine, render_all, shown, unsupported};
 use crate::CodegenError;
 use crate::flags::why;
 use crate::quote::shell;
-use packages::{Package, package};
+use packages::Package;
+pub(super) use packages::package;
 use settings::Settings;
 
 const PAGES: &[Page] = &[

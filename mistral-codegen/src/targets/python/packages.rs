@@ -20,20 +20,20 @@ static TABLE: LazyLock<Table> = LazyLock::new(|| {
 
 /// A package with the version that programs are written for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Package {
+pub(in crate::targets) struct Package {
     name: String,
     pub(super) version: String,
 }
 
 impl Package {
     /// Its line of a requirements file.
-    pub(super) fn pinned(&self) -> minijinja::Value {
+    pub(in crate::targets) fn pinned(&self) -> minijinja::Value {
         minijinja::Value::from_safe_string(format!("{}=={}", self.name, self.version))
     }
 }
 
 /// The package of this name; with an extra, such as `jax[tpu]`, at the version of the package.
-pub(super) fn package(name: &'static str) -> Package {
+pub(in crate::targets) fn package(name: &'static str) -> Package {
     let listed = name.split('[').next().unwrap_or(name);
     let version = TABLE.packages.get(listed);
     Package {
