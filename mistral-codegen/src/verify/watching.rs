@@ -15,8 +15,6 @@ use crate::targets::grafana;
 const METRICS: &str = "metrics of the engine";
 const RULES: &str = "promtool check rules";
 const CONFIG: &str = "promtool check config";
-/// What Grafana puts in the place of its variable.
-const WINDOW: (&str, &str) = ("$__rate_interval", "1m");
 
 pub(super) fn check(
     files: &FileSet,
@@ -83,8 +81,9 @@ fn parse(
         .iter()
         .enumerate()
         .map(|(i, e)| {
-            let expr = e.replace(WINDOW.0, WINDOW.1);
-            serde_json::json!({"record": format!("panel:{i}"), "expr": expr})
+            serde_json::json!({
+                "record": format!("panel:{i}"), "expr": grafana::without_variable(e),
+            })
         })
         .collect();
     // JSON is YAML, too.

@@ -70,7 +70,7 @@ fn alerts(watched: &Watched<'_>, signals: &Signals) -> Vec<Alert> {
             minutes: start,
             severity: "critical",
             summary: format!(
-                "{instance} of {job} hasn't answered for {start} minutes; loading the model takes less."
+                "{instance} of {job} hasn't answered for {start} minutes, in which the model should have loaded."
             ),
             action: "Look at the server's log, and whether the weights are where they should be.",
         },

@@ -8,6 +8,7 @@ use rusty_promql_parser::parser::function::get_function;
 use rusty_promql_parser::{Expr, Grouping, GroupingAction, LabelMatcher, VectorSelector, expr};
 
 use super::metrics::{Kind, Table};
+use super::without_variable;
 
 /// A longer expression isn't read.
 const MOST_BYTES: usize = 16 << 10;
@@ -66,7 +67,7 @@ pub(super) fn check(table: &Table, expression: &str) -> Result<(), String> {
     if nested(expression) > MOST_NESTED {
         return Err(format!("more than {MOST_NESTED} brackets and signs"));
     }
-    let text = expression.replace("[$__rate_interval]", "[5m]");
+    let text = without_variable(expression);
     match expr(&text) {
         Ok((rest, parsed)) if rest.trim().is_empty() => {
             labels(table, &parsed, Around::Value).map(drop)
@@ -243,7 +244,7 @@ fn samples(table: &Table, name: &str) -> Result<Samples, String> {
 mod tests {
     use mistral_core::plan::Runtime;
 
-    use super::super::metrics::table;
+    use super::super::signals::engine;
     use super::*;
 
     #[test]
@@ -302,7 +303,7 @@ mod tests {
             ("up up", "PromQL"),
             ("", "PromQL"),
         ];
-        let table = table(Runtime::Vllm).expect("it has one");
+        let (table, _) = engine(Runtime::Vllm).expect("its metrics were read");
         for (expression, part) in cases {
             let found = check(table, expression).err().unwrap_or_default();
             assert!(
@@ -314,7 +315,7 @@ mod tests {
 
     #[test]
     fn hostile_expressions_end() {
-        let table = table(Runtime::Vllm).expect("it has one");
+        let (table, _) = engine(Runtime::Vllm).expect("its metrics were read");
         for one in ["(", "-", "sum(", "up[5m:", "2^", "\"", "a{b=\"", "+-"] {
             let text = one.repeat(20_000);
             assert!(check(table, &text).is_err(), "{one}");

@@ -1,11 +1,11 @@
-//! The dashboard, in Grafana's classic form, which every version since 8 imports.
+//! The dashboard, in Grafana's classic form: one JSON object with its panels.
 
 use serde_json::{Value, json};
 
 use super::signals::{Named, Signals};
 use super::{Predicted, Watched};
 
-/// Version of the form; newer ones bring nothing that is used here.
+/// Version of the form; Grafana brings older ones up to its own when it reads them.
 const FORM: u32 = 39;
 const HEIGHT: u32 = 8;
 const WIDTH: u32 = 12;

@@ -11,7 +11,7 @@ use mistral_core::files::FileSet;
 use mistral_core::plan::{Plan, Runtime};
 use mistral_core::recommendation::Interval;
 
-use self::metrics::{Query, table};
+use self::metrics::Query;
 use self::signals::Signals;
 use super::{Page, engine, json_file, render_all, unsupported};
 use crate::quote::sorted;
@@ -24,6 +24,11 @@ const PAGES: &[Page] = &[Page::plain(
     "README.md",
     include_str!("../../../templates/grafana/README.md.j2"),
 )];
+
+/// Time that alerts take rates over: 20 scrapes of `prometheus.yaml`.
+const WINDOW: &str = "5m";
+/// The same in a dashboard: a variable that Grafana replaces.
+const GRAFANA_WINDOW: &str = "$__rate_interval";
 
 /// Share of the cache from which on it counts as full.
 const CACHE_FULL: f64 = 0.95;
@@ -56,7 +61,7 @@ struct Predicted {
 
 /// The files that watch `plan`'s server.
 pub(crate) fn generate(plan: &Plan, _: &Options) -> Result<FileSet, CodegenError> {
-    let Some(table) = table(plan.runtime) else {
+    let Some((table, names)) = signals::engine(plan.runtime) else {
         let expected = "vllm, sglang, llama-server or mistral-infer, whose metrics are known";
         return Err(unsupported(TARGET, "runtime", plan.runtime, expected));
     };
@@ -81,11 +86,10 @@ pub(crate) fn generate(plan: &Plan, _: &Options) -> Result<FileSet, CodegenError
             selector,
             window,
         };
-        let signals = Signals::of(plan.runtime, &query)?;
-        Ok::<_, CodegenError>(signals.expect("an engine with a table has names"))
+        Signals::of(names, &query)
     };
-    let shown = signals(watched.shown.clone(), "$__rate_interval")?;
-    let judged = signals(format!("job=\"{}\"", watched.job), "5m")?;
+    let shown = signals(watched.shown.clone(), GRAFANA_WINDOW)?;
+    let judged = signals(format!("job=\"{}\"", watched.job), WINDOW)?;
     // The others serve their metrics without it.
     let asks = plan.runtime == Runtime::LlamaServer && serving.key_env.is_some();
     let target = format!("{}:{}", engine::client_host(serving.bind), serving.port);
@@ -127,7 +131,7 @@ fn predicted(
         let expected = format!("an upper end of at least {}", time.value);
         return Err(unsupported(TARGET, field, time.hi, &expected));
     }
-    // Whole milliseconds are exact enough, and short.
+    // Up to whole milliseconds.
     let seconds = |ms: f64| (ms.ceil() / 1e3).max(0.001);
     Ok(Some(Predicted {
         usual: seconds(time.value),
@@ -176,6 +180,11 @@ fn prometheus(job: &str, target: &str, key: bool) -> String {
     document.document("Prometheus reads the server's metrics; add the addresses of further copies.")
 }
 
+/// A dashboard's expression as Prometheus is asked it.
+pub(crate) fn without_variable(expression: &str) -> String {
+    expression.replace(GRAFANA_WINDOW, WINDOW)
+}
+
 /// What is wrong with the metrics that a dashboard or a file of rules asks for, by the table of the
 /// engine that the plan names; empty when nothing is.
 pub(crate) fn check_metrics(plan: &str, expressions: &[String]) -> String {
@@ -183,7 +192,7 @@ pub(crate) fn check_metrics(plan: &str, expressions: &[String]) -> String {
         Ok(plan) => plan,
         Err(e) => return format!("plan.json: {e}"),
     };
-    let Some(table) = table(plan.runtime) else {
+    let Some((table, _)) = signals::engine(plan.runtime) else {
         return format!("no metrics of {} are known", plan.runtime);
     };
     if expressions.is_empty() {

@@ -2,7 +2,7 @@
 
 use mistral_core::plan::Runtime;
 
-use super::metrics::{Matcher, Query};
+use super::metrics::{self, Matcher, Query, Table};
 use crate::CodegenError;
 
 /// Where a time is found.
@@ -18,7 +18,7 @@ enum Times {
 type Counted = (&'static str, &'static [Matcher]);
 
 /// The names that an engine has for what is asked.
-struct Names {
+pub(super) struct Names {
     running: &'static str,
     waiting: &'static str,
     prompt_tokens: &'static str,
@@ -108,12 +108,13 @@ const MISTRAL_INFER: Names = Names {
     finished: Some(("mistral_http_requests_total", &[])),
 };
 
-fn names(runtime: Runtime) -> Option<&'static Names> {
+/// What an engine serves, and its names for what is asked; `None` for one whose metrics weren't read.
+pub(super) fn engine(runtime: Runtime) -> Option<(&'static Table, &'static Names)> {
     match runtime {
-        Runtime::Vllm => Some(&VLLM),
-        Runtime::Sglang => Some(&SGLANG),
-        Runtime::LlamaServer => Some(&LLAMA_SERVER),
-        Runtime::MistralInfer => Some(&MISTRAL_INFER),
+        Runtime::Vllm => Some((&metrics::VLLM, &VLLM)),
+        Runtime::Sglang => Some((&metrics::SGLANG, &SGLANG)),
+        Runtime::LlamaServer => Some((&metrics::LLAMA_SERVER, &LLAMA_SERVER)),
+        Runtime::MistralInfer => Some((&metrics::MISTRAL_INFER, &MISTRAL_INFER)),
         _ => None,
     }
 }
@@ -122,7 +123,7 @@ fn names(runtime: Runtime) -> Option<&'static Names> {
 pub(super) type Named = (&'static str, String);
 
 /// Expressions for what is asked of a server; those that its engine doesn't tell are empty.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Signals {
     pub(super) running: String,
     pub(super) waiting: String,
@@ -140,20 +141,17 @@ pub(super) struct Signals {
 }
 
 impl Signals {
-    /// The engine's signals; `None` for one whose metrics weren't read.
+    /// What is asked, by the names that an engine has for it.
     ///
     /// # Errors
-    /// [`CodegenError::Metric`] for a name that its table doesn't have.
-    pub(super) fn of(runtime: Runtime, query: &Query<'_>) -> Result<Option<Self>, CodegenError> {
-        let Some(names) = names(runtime) else {
-            return Ok(None);
-        };
+    /// [`CodegenError::Metric`] for a name that the queried table doesn't have.
+    pub(super) fn of(names: &Names, query: &Query<'_>) -> Result<Self, CodegenError> {
         let rate = |counted: Option<Counted>| {
             counted
                 .map(|(counter, of)| query.rate(counter, of))
                 .transpose()
         };
-        Ok(Some(Self {
+        Ok(Self {
             running: query.total(names.running)?,
             waiting: query.total(names.waiting)?,
             tokens: vec![
@@ -167,7 +165,7 @@ impl Signals {
             failed: rate(names.failed)?,
             refused: rate(names.refused)?,
             finished: rate(names.finished)?,
-        }))
+        })
     }
 }
 
