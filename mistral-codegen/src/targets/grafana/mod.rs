@@ -90,7 +90,8 @@ pub(crate) fn generate(plan: &Plan, _: &Options) -> Result<FileSet, CodegenError
     };
     let shown = signals(watched.shown.clone(), GRAFANA_WINDOW)?;
     let judged = signals(format!("job=\"{}\"", watched.job), WINDOW)?;
-    // The others serve their metrics without it.
+    // The others serve their metrics without it: so do vLLM (`middleware/authenticate.py` of 0.33.0),
+    // SGLang (`utils/auth.py` of 0.5.23) and our server (`/metrics` in its `http.rs`).
     let asks = plan.runtime == Runtime::LlamaServer && serving.key_env.is_some();
     let target = format!("{}:{}", engine::client_host(serving.bind), serving.port);
     let safe = |text: &str| Value::from_safe_string(text.to_owned());
