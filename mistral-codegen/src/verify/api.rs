@@ -175,7 +175,7 @@ fn runs(
     checkers: &Checkers,
     verdict: &mut Verdict,
 ) -> Result<(), CodegenError> {
-    use super::{plan_of, scenarios, single};
+    use super::{plan_of, scenarios};
 
     let (Some(openapi), Some(plan)) = (&checkers.openapi, plan_of(files)) else {
         verdict.add(program.main, None, MOCK);
@@ -199,7 +199,6 @@ fn runs(
         job.end(checkers)
     };
     let findings = scenarios::run(&api, &plan, start)?;
-    let check = single::built_in(MOCK, findings.join("\n"));
-    verdict.add(program.main, Some(check), MOCK);
+    verdict.judge(program.main, MOCK, findings.join("\n"));
     Ok(())
 }

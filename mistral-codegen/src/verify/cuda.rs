@@ -13,8 +13,7 @@ use mistral_core::plan::Plan;
 use serde::Serialize;
 
 use super::child::Job;
-use super::single::built_in;
-use super::{Checkers, Verdict, plan_of};
+use super::{Check, Checkers, Verdict, plan_of};
 use crate::CodegenError;
 use crate::targets::cuda::{Limits, reduced_shape};
 
@@ -49,9 +48,7 @@ pub(super) fn check(
     for file in files.iter() {
         let path = file.path.as_str();
         if path.ends_with(".cu") || path.ends_with(".cuh") {
-            let detail = broken_rules(path, &file.contents);
-            let check = built_in("kernel rules", detail);
-            verdict.add(path, Some(check), "kernel rules");
+            verdict.judge(path, "kernel rules", broken_rules(path, &file.contents));
         }
     }
     let plan = plan_of(files);
@@ -111,7 +108,7 @@ fn compile(
                 ),
                 None => String::new(),
             };
-            verdict.add(unit, Some(built_in(tool, detail)), tool);
+            verdict.add(unit, Some(Check::of(tool, detail)), tool);
             verdict.kernels.extend(used);
         }
     }
@@ -167,7 +164,7 @@ fn emulate(
             ..Job::new(tool, &["--runs", "2"], &small)
         };
         let ran = run.run(&with_own)?;
-        check = ran.unwrap_or_else(|| built_in(tool, "the compiler made no program".to_owned()));
+        check = ran.unwrap_or_else(|| Check::of(tool, "the compiler made no program".to_owned()));
     }
     // What the run finds may lie in any file: none of them is written then.
     for file in files

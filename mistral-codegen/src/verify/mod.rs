@@ -73,6 +73,17 @@ pub struct Check {
     pub detail: String,
 }
 
+impl Check {
+    /// What a checker that succeeds found; no detail is no finding.
+    fn of(tool: &'static str, detail: String) -> Self {
+        Self {
+            tool,
+            ok: detail.is_empty(),
+            detail,
+        }
+    }
+}
+
 /// What all checkers said.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 pub struct Verdict {
@@ -113,6 +124,15 @@ impl Verdict {
         files.retained(|file| self.passed(file.path.as_str()))
     }
 
+    /// The verdict of a check that is built in, which is of this crate's version; no detail is no
+    /// finding.
+    fn judge(&mut self, path: &str, tool: &'static str, detail: String) {
+        let own = concat!("mistral-codegen ", env!("CARGO_PKG_VERSION"));
+        self.versions.insert(tool, own.to_owned());
+        self.add(path, Some(Check::of(tool, detail)), tool);
+    }
+
+    /// The verdict of a program; `None` where it isn't installed.
     fn add(&mut self, path: &str, check: Option<Check>, tool: &'static str) {
         match check {
             Some(check) => self.files.entry(path.to_owned()).or_default().push(check),

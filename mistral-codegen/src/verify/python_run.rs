@@ -13,8 +13,7 @@ use mistral_core::precision::Precision;
 use serde::Deserialize;
 
 use super::child::Job;
-use super::single::built_in;
-use super::{Checkers, Copy, Verdict, plan_of};
+use super::{Check, Checkers, Copy, Verdict, plan_of};
 use crate::{CodegenError, Options, Target, generate};
 
 const TOOL: &str = "python3 greedy tokens";
@@ -105,7 +104,7 @@ pub(super) fn check(
         detail.push_str(&run(greedy, &copy.0, checkers)?);
     }
     for path in same {
-        let check = built_in(TOOL, detail.trim().to_owned());
+        let check = Check::of(TOOL, detail.trim().to_owned());
         verdict.add(path, Some(check), TOOL);
     }
     Ok(())

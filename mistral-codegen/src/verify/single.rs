@@ -6,7 +6,7 @@ use mistral_core::files::GeneratedFile;
 
 use super::child::Job;
 use super::fields;
-use super::{Check, Checkers, Verdict, engine_files};
+use super::{Checkers, Verdict, engine_files};
 use crate::flags::{FlagTable, GUIDELLM, LLAMA_SERVER, SGLANG, TENSORRT_LLM, VLLM, VLLM_TPU};
 use crate::quote::shell_words;
 use crate::targets::load_test;
@@ -55,19 +55,17 @@ pub(super) fn check(
         "json" => {
             let error = serde_json::from_str::<serde_json::Value>(&file.contents).err();
             let detail = error.map(|e| e.to_string()).unwrap_or_default();
-            verdict.add(path, Some(built_in("json", detail)), "json");
+            verdict.judge(path, "json", detail);
         }
         _ => {}
     }
     if name == "Modelfile" {
         let error = engine_files::modelfile(&file.contents).err();
-        let tool = "modelfile grammar";
-        verdict.add(path, Some(built_in(tool, error.unwrap_or_default())), tool);
+        verdict.judge(path, "modelfile grammar", error.unwrap_or_default());
     }
     if target == Target::TensorrtLlm && name == "options.yaml" {
         let error = engine_files::options(&file.contents).err();
-        let tool = "trtllm options";
-        verdict.add(path, Some(built_in(tool, error.unwrap_or_default())), tool);
+        verdict.judge(path, "trtllm options", error.unwrap_or_default());
     }
     if target == Target::Guidellm {
         let detail = match name {
@@ -75,7 +73,7 @@ pub(super) fn check(
             "scenario.json" => load_test::check_scenario(&file.contents),
             _ => return Ok(()),
         };
-        verdict.add(path, Some(built_in("flags", detail)), "flags");
+        verdict.judge(path, "flags", detail);
         return Ok(());
     }
     let table: &FlagTable = match target {
@@ -88,18 +86,9 @@ pub(super) fn check(
     };
     if name == "start.sh" {
         let detail = command_flags(&file.contents, "\nexec ", table);
-        verdict.add(path, Some(built_in("flags", detail)), "flags");
+        verdict.judge(path, "flags", detail);
     }
     Ok(())
-}
-
-/// The verdict on what was found; no detail is no finding.
-pub(super) fn built_in(tool: &'static str, detail: String) -> Check {
-    Check {
-        tool,
-        ok: detail.is_empty(),
-        detail,
-    }
 }
 
 /// What is wrong with the flags of the script's command, which is the last that begins so and goes

@@ -5,7 +5,6 @@ use std::path::Path;
 use mistral_core::files::GeneratedFile;
 
 use super::child::Job;
-use super::single::built_in;
 use super::{Check, Checkers};
 use crate::CodegenError;
 
@@ -50,7 +49,7 @@ pub(super) fn check(
             // Settings that it doesn't know are only told of.
             let told = ended.printed();
             let told: Vec<&str> = told.lines().filter(|line| line.contains(name)).collect();
-            check = built_in(TOOL, told.join("\n"));
+            check = Check::of(TOOL, told.join("\n"));
         }
         check
     }))

@@ -12,41 +12,26 @@ use crate::CodegenError;
 /// Time for a program that is asked for its version: a slow start of Python.
 const TIME: Duration = Duration::from_secs(20);
 
-/// Checks without a program, whatever programs of their names are installed.
-const BUILT_IN: &[&str] = &[
-    "flags",
-    "json",
-    "kernel rules",
-    "metrics of the engine",
-    "mock",
-    "modelfile grammar",
-    "references",
-    "schema",
-    "trtllm options",
-    "yaml",
-];
-
 /// What programs said, by their path and when they were changed.
 type Said = BTreeMap<(PathBuf, Option<SystemTime>), Option<String>>;
 
 /// Kept, since the start of a program takes longer than most checks.
 static SAID: Mutex<Said> = Mutex::new(BTreeMap::new());
 
-/// Adds the version of each tool that `verdict` has none of: what its program says, this crate's own
-/// for a built-in check, nothing for a program that doesn't tell.
+/// Adds the version of each tool that `verdict` has none of: what its program says; nothing for a
+/// program that doesn't tell.
 pub(super) fn add(verdict: &mut Verdict, checkers: &Checkers) -> Result<(), CodegenError> {
     let tools: BTreeSet<&'static str> = verdict.files.values().flatten().map(|c| c.tool).collect();
     for tool in tools {
         if verdict.versions.contains_key(tool) {
             continue;
         }
-        let path = checkers.find(program(tool));
-        let version = match path.filter(|_| !BUILT_IN.contains(&tool)) {
-            Some(path) => said(tool, path, checkers)?,
-            None => Some(format!("mistral-codegen {}", env!("CARGO_PKG_VERSION"))),
-        };
-        let version = version.map(|version| (tool, version));
-        verdict.versions.extend(version);
+        if let Some(path) = checkers.find(program(tool)) {
+            let version = said(tool, path, checkers)?;
+            verdict
+                .versions
+                .extend(version.map(|version| (tool, version)));
+        }
     }
     Ok(())
 }
@@ -143,24 +128,19 @@ mod tests {
         let mut checkers =
             Checkers::from_environment(std::env::vars_os(), folder.path().to_owned());
         checkers.path.insert(0, folder.path().to_owned());
-        let check = |tool| Check {
-            tool,
-            ok: true,
-            detail: String::new(),
-        };
         for _ in 0..3 {
             let mut verdict = Verdict::default();
-            for tool in ["a-tool check", "json", "no program of that name"] {
-                verdict.add("file", Some(check(tool)), tool);
+            for tool in ["a-tool check", "no program of that name"] {
+                verdict.add("file", Some(Check::of(tool, String::new())), tool);
             }
+            verdict.judge("file", "json", String::new());
             verdict.versions.insert("known", "2".to_owned());
             add(&mut verdict, &checkers).expect("asked");
             let own = format!("mistral-codegen {}", env!("CARGO_PKG_VERSION"));
             let expected = [
                 ("a-tool check", "a-tool 1.5".to_owned()),
-                ("json", own.clone()),
+                ("json", own),
                 ("known", "2".to_owned()),
-                ("no program of that name", own),
             ];
             assert_eq!(verdict.versions, BTreeMap::from(expected));
         }

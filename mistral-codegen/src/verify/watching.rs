@@ -7,7 +7,6 @@ use serde_json::Value;
 
 use super::child::Job;
 use super::fields;
-use super::single::built_in;
 use super::{Check, Checkers, Verdict};
 use crate::CodegenError;
 use crate::targets::grafana;
@@ -50,8 +49,7 @@ pub(super) fn check(
             }
             _ => continue,
         };
-        let detail = grafana::check_metrics(plan, &expressions);
-        verdict.add(path, Some(built_in(METRICS, detail)), METRICS);
+        verdict.judge(path, METRICS, grafana::check_metrics(plan, &expressions));
     }
     Ok(())
 }

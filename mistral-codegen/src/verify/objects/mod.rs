@@ -17,8 +17,7 @@ use mistral_core::files::FileSet;
 use serde_json::Value;
 
 use super::child::Job;
-use super::single::built_in;
-use super::{Checkers, FILE_TIME, Verdict};
+use super::{Checkers, Verdict};
 use crate::CodegenError;
 
 /// Groups of Kubernetes' own objects that targets write.
@@ -127,14 +126,14 @@ pub(super) fn check(
 ) -> Result<(), CodegenError> {
     let (objects, unreadable) = read(files);
     for (path, error) in unreadable {
-        verdict.add(path, Some(built_in("yaml", error)), "yaml");
+        verdict.judge(path, "yaml", error);
     }
     // One run of a checker for all files that it reads: most of its time is its start.
     let mut batches: BTreeMap<(&'static str, Vec<String>), Vec<&str>> = BTreeMap::new();
     for object in objects.iter().filter(|o| !o.path.ends_with(".values.yaml")) {
         match checker(object, checkers)? {
             Ok(batch) => batches.entry(batch).or_default().push(object.path),
-            Err(text) => verdict.add(object.path, Some(built_in("schema", text)), "schema"),
+            Err(text) => verdict.judge(object.path, "schema", text),
         }
     }
     for ((tool, arguments), paths) in batches {
@@ -147,8 +146,7 @@ pub(super) fn check(
             .filter(|(path, _)| *path == object.path)
             .map(|(_, text)| text.as_str())
             .collect();
-        let check = built_in("references", of_this.join("\n"));
-        verdict.add(object.path, Some(check), "references");
+        verdict.judge(object.path, "references", of_this.join("\n"));
     }
     Ok(())
 }
@@ -201,15 +199,7 @@ fn run(
     let run = |paths: &[&str]| {
         let mut words: Vec<&str> = arguments.iter().map(String::as_str).collect();
         words.extend(paths);
-        let job = Job {
-            tool,
-            program: tool.split(' ').next().unwrap_or(tool),
-            arguments: &words,
-            variables: &[],
-            folder,
-            time: FILE_TIME,
-        };
-        job.run(checkers)
+        Job::new(tool, &words, folder).run(checkers)
     };
     let together = match tool {
         KUSTOMIZE => None,
