@@ -1,5 +1,8 @@
 //! Targets on machines and clusters: their files pass their checkers, which find planted mistakes.
 
+use std::path::Path;
+use std::process::Command;
+
 use checked::findings;
 use mistral_codegen::verify::Verdict;
 use mistral_codegen::{Cluster, FileSet, Options, Target, generate};
@@ -392,6 +395,14 @@ const MISTAKES: &[Mistake] = &[
         "numOfHosts: one",
         "RayService",
     ),
+    (
+        Target::RayServe,
+        "vllm",
+        "key_guard.py",
+        "-> bool",
+        "-> str",
+        "mypy",
+    ),
 ];
 
 /// Checkers that are built in: their names are no programs'.
@@ -406,7 +417,8 @@ fn program(tool: &str) -> &str {
         | "hadolint"
         | "shellcheck"
         | "systemd-analyze"
-        | "kubernetes-validate" => first,
+        | "kubernetes-validate"
+        | "mypy" => first,
         _ if BUILT_IN.contains(&tool) => tool,
         // By the kind of the object.
         _ => "check-jsonschema",
@@ -469,6 +481,32 @@ fn the_same_plan_makes_the_same_files() {
             assert_eq!(files, again, "{}, {name}", target.name());
         }
     }
+}
+
+/// The guard of Ray Serve lets through who has the key, and nobody else.
+#[test]
+fn the_guard_asks_for_the_key() {
+    let python = |arguments: &[&str], folder: &Path| {
+        Command::new("python3")
+            .args(arguments)
+            .current_dir(folder)
+            .env("SERVE_API_KEY", "the right key")
+            .output()
+    };
+    let folder = tempfile::tempdir().expect("a folder");
+    let there = python(&["-c", "import httpx, starlette"], folder.path());
+    if !there.is_ok_and(|out| out.status.success()) {
+        println!("skipped: no python3 with httpx and starlette");
+        return;
+    }
+    let files = generate(Target::RayServe, &plans::plan(&[]), &Options::default());
+    files.expect("made").write(folder.path()).expect("written");
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/ask_guard.py");
+    let script = script.to_str().expect("a path in text");
+    let out = python(&[script], folder.path()).expect("starts");
+    let said = String::from_utf8_lossy(&out.stdout).into_owned();
+    let error = String::from_utf8_lossy(&out.stderr);
+    assert!(out.status.success() && said == "ok\n", "{said}{error}");
 }
 
 /// The gauge that copies are counted by is one that the server shows.

@@ -246,7 +246,7 @@ pub fn verify(
         watching::check(files, &copy.0, checkers, &mut verdict)?;
     }
     api::check(target, files, &copy.0, checkers, &mut verdict)?;
-    python::check(target, files, &copy.0, checkers, &mut verdict)?;
+    python::check(files, &copy.0, checkers, &mut verdict)?;
     if let Some(witness) = &checkers.witness {
         python_run::check(target, files, witness, checkers, &mut verdict)?;
     }

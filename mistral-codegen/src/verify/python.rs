@@ -7,7 +7,7 @@ use mistral_core::files::{FileSet, GeneratedFile};
 
 use super::child::Job;
 use super::{Check, Checkers, Verdict};
-use crate::{CodegenError, Target};
+use crate::CodegenError;
 
 /// Time for a type check, large libraries read for the first time.
 const TYPES_TIME: Duration = Duration::from_secs(400);
@@ -41,15 +41,13 @@ const TYPES: [&str; 9] = [
 
 /// Checks every Python file of a program.
 pub(super) fn check(
-    target: Target,
     files: &FileSet,
     folder: &Path,
     checkers: &Checkers,
     verdict: &mut Verdict,
 ) -> Result<(), CodegenError> {
     let sources: Vec<&str> = files.iter().filter_map(python).collect();
-    // The guard of Ray Serve has no types: it is checked as an object.
-    if sources.is_empty() || target == Target::RayServe {
+    if sources.is_empty() {
         return Ok(());
     }
     for path in &sources {
