@@ -2,8 +2,6 @@
 //! alerts fire when they should.
 
 use std::collections::BTreeMap;
-use std::path::Path;
-use std::process::Command;
 use std::time::Duration;
 
 use mistral_codegen::verify::{Checkers, Verdict, verify};
@@ -14,6 +12,9 @@ use serde_json::{Value, json};
 #[path = "../server/src/metrics.rs"]
 #[allow(dead_code, unreachable_pub, reason = "it is a module of the server")]
 mod metrics;
+
+#[path = "support/alerts.rs"]
+mod alerts;
 
 const ENGINES: [(&str, &str); 4] = [
     ("vllm", "bf16"),
@@ -236,163 +237,6 @@ fn planted_mistakes_are_found() {
             wrong.iter().any(|c| said(&c)),
             "{from} -> {to}: {verdict:?}"
         );
-    }
-}
-
-/// Prometheus runs the rules over made-up series.
-#[test]
-fn alerts_fire_when_they_should() {
-    if Command::new("promtool").arg("--version").output().is_err() {
-        println!("skipped: no promtool");
-        return;
-    }
-    let files = made(&plan("mistral-infer", &[]));
-    let series = |name: &str, labels: &str, values: &str| {
-        let labels = format!("job=\"mistral-nemo-12b\",instance=\"a:1\"{labels}");
-        json!({"series": format!("{name}{{{labels}}}"), "values": values})
-    };
-    let quiet = [
-        series("up", "", "1x60"),
-        series("mistral_num_requests_waiting", "", "8x60"),
-        series("mistral_http_requests_total", ",status=\"200\"", "0+60x60"),
-    ];
-    let buckets = |bound: &str, values: &str| {
-        let labels = format!(",le=\"{bound}\"");
-        series(
-            "mistral_time_to_first_token_seconds_bucket",
-            &labels,
-            values,
-        )
-    };
-    let slow = [
-        buckets("0.25", "0x60"),
-        buckets("0.5", "0+60x60"),
-        buckets("+Inf", "0+60x60"),
-    ];
-    let fast = [
-        buckets("0.25", "0+60x60"),
-        buckets("0.5", "0+60x60"),
-        buckets("+Inf", "0+60x60"),
-    ];
-    let one = |series: Value| quiet[..2].iter().cloned().chain([series]).collect();
-    let requests = |status: &str, values: &str| {
-        let labels = format!(",status=\"{status}\"");
-        series("mistral_http_requests_total", &labels, values)
-    };
-    let failing = quiet.iter().cloned().chain([requests("500", "0+6x60")]);
-    let rarely = quiet.iter().cloned().chain([requests("500", "0+1x60")]);
-    let mut cases: Vec<(&str, Vec<Value>)> = vec![
-        ("", quiet.to_vec()),
-        ("ServerDown", vec![series("up", "", "1x20 0x40")]),
-        ("ServerNotStarting", vec![series("up", "", "0x60")]),
-        ("ServerUnknown", Vec::new()),
-        (
-            "RequestsWait",
-            vec![
-                quiet[0].clone(),
-                series("mistral_num_requests_waiting", "", "9x60"),
-            ],
-        ),
-        (
-            "SlowFirstToken",
-            quiet.iter().cloned().chain(slow).collect(),
-        ),
-        ("", quiet.iter().cloned().chain(fast).collect()),
-        ("RequestsFail", failing.collect()),
-        ("", rarely.collect()),
-        ("RequestsRefused", one(requests("429", "0+1x60"))),
-        (
-            "EveryPlaceTaken",
-            one(series("mistral_num_requests_running", "", "8x60")),
-        ),
-        ("", one(series("mistral_num_requests_running", "", "7x60"))),
-    ];
-    let folder = tempfile::tempdir().expect("a folder");
-    files.write(folder.path()).expect("written");
-    let rules: Value = serde_yaml_ng::from_str(text(&files, "alerts.yaml")).expect("YAML");
-    let rules = rules["groups"][0]["rules"].as_array().expect("rules");
-    for (expected, input) in cases.drain(..) {
-        let tests: Vec<Value> = rules
-            .iter()
-            .filter(|rule| rule["alert"] != expected)
-            .map(|rule| json!({"eval_time": "30m", "alertname": rule["alert"], "exp_alerts": []}))
-            .collect();
-        let silent = run(folder.path(), &input, &tests);
-        // A server that is down doesn't start either.
-        assert!(silent.is_empty(), "{expected}: {silent}");
-        if !expected.is_empty() {
-            let tests = [json!({"eval_time": "30m", "alertname": expected, "exp_alerts": []})];
-            let fired = run(folder.path(), &input, &tests);
-            assert!(fired.contains(expected), "{expected} is silent");
-        }
-    }
-}
-
-/// SGLang counts the requests that clients gave up as aborted, and says 503 of a full queue.
-#[test]
-fn what_clients_give_up_is_no_failure_of_sglang() {
-    let files = made(&plan("sglang", &[]));
-    assert!(!text(&files, "alerts.yaml").contains("aborted"));
-    if Command::new("promtool").arg("--version").output().is_err() {
-        println!("skipped: no promtool");
-        return;
-    }
-    let folder = tempfile::tempdir().expect("a folder");
-    files.write(folder.path()).expect("written");
-    let answers = |endpoint: &str, status: &str, values: &str| {
-        let labels = format!("endpoint=\"{endpoint}\",method=\"POST\",status_code=\"{status}\"");
-        let job = "job=\"mistral-nemo-12b\",instance=\"a:1\"";
-        json!({"series": format!("sglang:http_responses_total{{{job},{labels}}}"), "values": values})
-    };
-    let chat = "/v1/chat/completions";
-    // Status, answers a minute beside 60 good ones, and the alerts that fire.
-    let rows: [(&str, &str, u32, &[&str]); 6] = [
-        (chat, "500", 6, &["RequestsFail"]),
-        (chat, "500", 1, &[]),
-        (chat, "504", 6, &["RequestsFail"]),
-        (chat, "503", 6, &["RequestsRefused"]),
-        (chat, "400", 6, &[]),
-        ("/health_generate", "503", 60, &[]),
-    ];
-    for (endpoint, status, rate, fire) in rows {
-        let bad = answers(endpoint, status, &format!("0+{rate}x60"));
-        // Prometheus' own questions thin nothing out.
-        let input = [
-            answers(chat, "200", "0+60x60"),
-            answers("/metrics", "200", "0+600x60"),
-            bad,
-        ];
-        for alert in ["RequestsFail", "RequestsRefused"] {
-            let tests = [json!({"eval_time": "30m", "alertname": alert, "exp_alerts": []})];
-            let silent = run(folder.path(), &input, &tests).is_empty();
-            let expected = !fire.contains(&alert);
-            assert_eq!(
-                silent, expected,
-                "{alert} at {rate} of {status} from {endpoint}"
-            );
-        }
-    }
-}
-
-/// What `promtool test rules` says; empty when all alerts are as expected.
-fn run(folder: &Path, input: &[Value], tests: &[Value]) -> String {
-    let document = json!({
-        "rule_files": ["alerts.yaml"],
-        "evaluation_interval": "1m",
-        "tests": [{"interval": "1m", "input_series": input, "alert_rule_test": tests}],
-    });
-    std::fs::write(folder.join("test.yaml"), document.to_string()).expect("written");
-    let out = Command::new("promtool")
-        .args(["test", "rules", "test.yaml"])
-        .current_dir(folder)
-        .output()
-        .expect("starts");
-    match out.status.success() {
-        true => String::new(),
-        false => {
-            String::from_utf8_lossy(&out.stdout).into_owned()
-                + &String::from_utf8_lossy(&out.stderr)
-        }
     }
 }
 
