@@ -38,10 +38,11 @@ pub struct LoadOptions {
     /// `None`.
     pub isa: Option<Isa>,
     /// How kernels cut and fetch their work; what `schedules` says when `None`. Results are the same
-    /// bit by bit.
+    /// bit by bit. One that [`Schedule::check`] refuses loads no model.
     pub schedule: Option<Schedule>,
     /// A [`ScheduleBook`]'s file. What it has for this machine, these threads and the model's shapes is
-    /// followed ([`Cpu::schedule`] tells); the usual way where it has nothing.
+    /// followed ([`Cpu::schedule`] tells); the usual way where it has nothing. A file that is no such book loads
+    /// no model ([`InferError::Schedules`]). Not read when `schedule` is given.
     pub schedules: Option<PathBuf>,
 }
 
@@ -83,17 +84,18 @@ impl Model {
     ///
     /// # Errors
     /// [`InferError`] when a file is missing, broken or not supported, when a tensor is missing or
-    /// has another shape, when the tokenizer doesn't fit the vocabulary, or when the processor lacks
-    /// the instruction set asked for.
+    /// has another shape, when the tokenizer doesn't fit the vocabulary, when memory for the weights
+    /// can't be had, and for options that can't be followed: no thread, an instruction set that the
+    /// processor lacks, a schedule out of range, a file that is no book of schedules.
     pub fn load(path: impl AsRef<Path>, options: &LoadOptions) -> Result<Model, InferError> {
         let book = match (options.schedule, &options.schedules) {
-            (None, Some(file)) => read_schedules(file)?,
-            _ => ScheduleBook::default(),
+            (None, Some(file)) => Some(read_schedules(file)?),
+            _ => None,
         };
         let mut cpu = cpu(options)?;
         let (spec, checkpoint, tokenizer) = open(path.as_ref(), options)?;
         // Weights whose mix of formats has no name were never searched for.
-        if let Some(precision) = checkpoint.precision() {
+        if let Some((book, precision)) = book.zip(checkpoint.precision()) {
             let machine = schedule::Fingerprint::here(cpu.isa().name(), cpu.threads());
             if let Some(found) = book.find(&machine, &Shapes::of(&spec, precision)) {
                 cpu.set_schedule(found)?;
@@ -314,6 +316,10 @@ pub(crate) fn chat_template(
 }
 
 /// What a model runs on.
+///
+/// # Errors
+/// [`InferError::Limit`] for no thread; what the kernels say of an instruction set that the processor
+/// lacks, and of a schedule out of range.
 fn cpu(options: &LoadOptions) -> Result<Cpu, InferError> {
     if options.threads == 0 {
         let expected = "at least 1".to_owned();
@@ -330,6 +336,8 @@ fn cpu(options: &LoadOptions) -> Result<Cpu, InferError> {
     Ok(cpu)
 }
 
+/// # Errors
+/// [`InferError::Io`] for a file that can't be read, [`InferError::Schedules`] for one that is no book.
 fn read_schedules(path: &Path) -> Result<ScheduleBook, InferError> {
     let text = crate::read_text(path, MAX_CONFIG_BYTES)?;
     serde_json::from_str(&text).map_err(|source| InferError::Schedules {
