@@ -1,5 +1,6 @@
 //! Documentation, read into what can be checked, searched and cited: so far pages of Markdown and MDX as
-//! sections with their lines ([`markdown`]), and folders of them, translations side by side ([`corpus`]); and the types of
+//! sections with their lines ([`markdown`]), and folders of them, translations side by side ([`corpus`]), their
+//! links looked up ([`links`]); and the types of
 //! facts about code, with the lines they come from ([`facts`]).
 //!
 //! It runs nothing and opens no connection.
@@ -8,6 +9,7 @@
 pub mod corpus;
 pub mod error;
 pub mod facts;
+pub mod links;
 pub mod markdown;
 
 pub use error::DocgenError;

@@ -101,7 +101,26 @@ fn mdx_gives_headings_items_rows_and_code_with_their_lines() {
         .expect("in the text")
         + 1;
     assert_eq!(page.links[0].line, link);
+    let targets: Vec<_> = page.links.iter().map(|l| l.target.as_str()).collect();
+    assert_eq!(targets, ["/limits#tokens", "x"]);
     assert_eq!(page.sections[4].blocks[0].text, "Text with a link.");
+}
+
+/// Tags that are moved to the margin, or never closed, leave what follows them readable.
+#[test]
+fn indented_text_behind_tags_is_no_code() {
+    let text = "<Outer>\n  <Tab label=\"a\">\n<Inner>\n    <Open>\n\n```py\nx = 1\n```\n\n</Inner>\n  </Tab>\n  <Tab label=\"b\">\n    See [c](/c).\n  </Tab>\n</Other>\n</Outer>\n\nEnd.\n";
+    let page = markdown::read("p.md", text);
+    let blocks: Vec<_> = page.sections[0]
+        .blocks
+        .iter()
+        .map(|b| (matches!(b.kind, BlockKind::Code { .. }), b.text.as_str()))
+        .collect();
+    assert_eq!(
+        blocks,
+        [(true, "x = 1"), (false, "See c."), (false, "End.")]
+    );
+    assert_eq!(page.links[0].line, 13);
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! MDX as Markdown: tags that carry headings become headings, other tags go, and what they indented moves
 //! back. Lines keep their numbers; code blocks keep their text.
 
+use super::Link;
+
 /// Tags whose attribute is the heading of what they hold, with the attributes' names.
 const HEADINGS: &[(&str, &[&str])] = &[
     ("FaqItem", &["question"]),
@@ -16,6 +18,32 @@ const TITLED: &[&str] = &["SectionTab", "Heading"];
 pub(super) struct Flat {
     pub(super) front: Vec<(String, String)>,
     pub(super) text: String,
+    pub(super) named: Named,
+}
+
+/// What tags say of a page besides its text.
+#[derive(Default)]
+pub(super) struct Named {
+    /// Values of `id` and `name`: fragments that lead somewhere.
+    pub(super) anchors: Vec<String>,
+    /// Values of `href`.
+    pub(super) links: Vec<Link>,
+}
+
+impl Named {
+    /// Takes what a tag, or one line of a tag, says. `line` counts from 1.
+    pub(super) fn tag(&mut self, tag: &str, line: usize) {
+        let tag = format!(" {}", tag.trim_start());
+        for name in ["id", "name"] {
+            self.anchors
+                .extend(attribute(&tag, name).map(str::to_owned));
+        }
+        if let Some(target) = attribute(&tag, "href") {
+            let text = attribute(&tag, "title").unwrap_or_default().to_owned();
+            let target = target.to_owned();
+            self.links.push(Link { target, text, line });
+        }
+    }
 }
 
 pub(super) fn flatten(source: &str) -> Flat {
@@ -30,6 +58,7 @@ pub(super) fn flatten(source: &str) -> Flat {
         fence: None,
         level: 1,
         rest: Rest::None,
+        named: Named::default(),
     };
     let mut at = start;
     while at < lines.len() {
@@ -37,7 +66,11 @@ pub(super) fn flatten(source: &str) -> Flat {
     }
     let mut text = flattener.out.join("\n");
     text.push('\n');
-    Flat { front, text }
+    Flat {
+        front,
+        text,
+        named: flattener.named,
+    }
 }
 
 /// `key: value` lines between two `---`, and the line behind them.
@@ -70,11 +103,12 @@ enum Rest {
 
 struct Flattener {
     out: Vec<String>,
-    /// Indentations of open tags.
-    open: Vec<usize>,
+    /// Open tags with their indentations.
+    open: Vec<(String, usize)>,
     fence: Option<(char, usize)>,
     level: usize,
     rest: Rest,
+    named: Named,
 }
 
 impl Flattener {
@@ -93,6 +127,7 @@ impl Flattener {
         }
         match std::mem::replace(&mut self.rest, Rest::None) {
             Rest::Tag(scan, indent) => {
+                self.named.tag(line, at + 1);
                 let after = self.tag(scan, line, indent);
                 self.out.push(after);
                 return at + 1;
@@ -166,6 +201,12 @@ impl Flattener {
         }
         let mut scan = Scan::default();
         scan.line(trimmed);
+        let taken = if scan.done {
+            &trimmed[..scan.end]
+        } else {
+            trimmed
+        };
+        self.named.tag(taken, at + 1);
         if !scan.done {
             if let Some(heading) = self.attribute_heading(trimmed) {
                 self.out.push(heading);
@@ -195,9 +236,12 @@ impl Flattener {
     /// Books a tag that ended; returns the line's text without any tags that begin it.
     fn close(&mut self, scan: &Scan, line: &str, indent: usize) -> String {
         match scan.kind {
-            Kind::Open => self.open.push(indent),
+            Kind::Open => self.open.push((scan.name.clone(), indent)),
+            // What was not closed inside of it ends with it; the end of nothing is passed over.
             Kind::Close => {
-                self.open.pop();
+                if let Some(at) = self.open.iter().rposition(|(name, _)| *name == scan.name) {
+                    self.open.truncate(at);
+                }
             }
             Kind::Single => {}
         }
@@ -211,6 +255,8 @@ impl Flattener {
                 ..Scan::default()
             };
             next.line(rest);
+            let taken = if next.done { &rest[..next.end] } else { rest };
+            self.named.tag(taken, self.out.len() + 1);
             if next.done {
                 return self.close(&next, rest, indent);
             }
@@ -252,7 +298,7 @@ impl Flattener {
 
     /// The line moved back by what the tags around it indent.
     fn dedent(&self, line: &str) -> String {
-        let Some(&indent) = self.open.last() else {
+        let Some(&(_, indent)) = self.open.last() else {
             return line.to_owned();
         };
         let white = line.len() - line.trim_start_matches([' ', '\t']).len();
@@ -319,6 +365,7 @@ struct Scan {
     started: bool,
     done: bool,
     kind: Kind,
+    name: String,
     /// Byte behind `>` on the last line that was scanned.
     end: usize,
     /// How many tags stood before this one on its line.
@@ -332,6 +379,12 @@ impl Scan {
             if line.starts_with("</") {
                 self.kind = Kind::Close;
             }
+            self.name = line
+                .trim_start_matches(['<', '/'])
+                .chars()
+                .take_while(|c| c.is_alphanumeric() || matches!(c, '.' | '-'))
+                .take(64)
+                .collect();
         }
         for (at, c) in line.char_indices() {
             match (self.quote, c) {

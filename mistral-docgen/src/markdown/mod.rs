@@ -27,8 +27,10 @@ pub struct Page {
     pub description: String,
     /// In order of appearance; the first holds what stands before any heading.
     pub sections: Vec<Section>,
-    /// Every link and image of the page, in order.
+    /// Every link and image of the page by line, tags with an `href` included.
     pub links: Vec<Link>,
+    /// Fragments that tags name besides the sections' anchors (`<a id="x">`).
+    pub anchors: Vec<String>,
 }
 
 /// What stands below one heading, up to the next.

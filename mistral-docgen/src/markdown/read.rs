@@ -13,11 +13,11 @@ pub fn read(path: &str, source: &str) -> Page {
         | Options::ENABLE_HEADING_ATTRIBUTES
         | Options::ENABLE_STRIKETHROUGH
         | Options::ENABLE_TASKLISTS;
-    let mut reader = Reader::new(&flat.text);
+    let mut reader = Reader::new(&flat.text, flat.named);
     for (event, span) in Parser::new_ext(&flat.text, options).into_offset_iter() {
         reader.event(event, span);
     }
-    let (sections, links) = reader.finish();
+    let (sections, links, anchors) = reader.finish();
     let front = |key: &str| {
         flat.front
             .iter()
@@ -37,6 +37,7 @@ pub fn read(path: &str, source: &str) -> Page {
         description: front("description").unwrap_or_default(),
         sections,
         links,
+        anchors,
     }
 }
 
@@ -54,6 +55,7 @@ struct Reader {
     starts: Vec<usize>,
     sections: Vec<Section>,
     links: Vec<Link>,
+    named: mdx::Named,
     holder: Option<Holder>,
     text: String,
     begin: usize,
@@ -70,7 +72,7 @@ struct Reader {
 }
 
 impl Reader {
-    fn new(text: &str) -> Self {
+    fn new(text: &str, named: mdx::Named) -> Self {
         let starts: Vec<usize> = std::iter::once(0)
             .chain(text.match_indices('\n').map(|(at, _)| at + 1))
             .collect();
@@ -86,6 +88,7 @@ impl Reader {
                 lines: 1..end,
             }],
             links: Vec::new(),
+            named,
             holder: None,
             text: String::new(),
             begin: 1,
@@ -109,6 +112,10 @@ impl Reader {
             Event::Start(tag) => self.start(tag, span),
             Event::End(tag) => self.stop(tag, span),
             Event::Text(text) | Event::Code(text) => self.text.push_str(&text),
+            Event::InlineHtml(tag) | Event::Html(tag) => {
+                let line = self.line(span.start);
+                self.named.tag(&tag, line);
+            }
             Event::SoftBreak | Event::HardBreak => {
                 let code = matches!(self.holder, Some(Holder::Code { .. }));
                 self.text.push(if code { '\n' } else { ' ' });
@@ -271,10 +278,12 @@ impl Reader {
         section.blocks.push(Block { kind, text, lines });
     }
 
-    fn finish(mut self) -> (Vec<Section>, Vec<Link>) {
+    fn finish(mut self) -> (Vec<Section>, Vec<Link>, Vec<String>) {
         let end = self.starts.last().copied().unwrap_or(0);
         self.flush(end);
-        (self.sections, self.links)
+        self.links.append(&mut self.named.links);
+        self.links.sort_by_key(|link| link.line);
+        (self.sections, self.links, self.named.anchors)
     }
 }
 
