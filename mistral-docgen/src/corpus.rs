@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 pub const MAX_FILE_BYTES: u64 = 16 << 20;
 /// Most pages of a corpus.
 pub const MAX_PAGES: usize = 200_000;
-/// How deep folders may lie within each other.
+/// How deep folders may lie within each other; those below are not read.
 const MAX_DEPTH: usize = 64;
 
 /// Languages whose pages may stand beside each other, in folders of these names.
@@ -19,7 +19,7 @@ const LANGUAGES: &[&str] = &["en", "fr"];
 /// Pages by path, and what could not be read.
 #[derive(Debug, Clone, Default)]
 pub struct Corpus {
-    /// In order of their paths. A page's path has no language folder: twins share it.
+    /// By language, then by path. A page's path has no language folder: twins share it.
     pub pages: Vec<CorpusPage>,
     /// Files that were left out, with why.
     pub skipped: Vec<(PathBuf, Skipped)>,
@@ -44,7 +44,7 @@ pub enum Skipped {
     NotUtf8,
 }
 
-/// Reads all `.md` and `.mdx` files below `root`, symbolic links not followed.
+/// Reads all `.md` and `.mdx` files up to 64 folders below `root`, symbolic links there not followed.
 ///
 /// Where `root` has folders named after languages (`en`, `fr`), only those are read, and pages of the same
 /// path are taken for translations of each other.
@@ -56,7 +56,10 @@ pub fn read(root: &Path) -> Result<Corpus, DocgenError> {
     let folders: Vec<&str> = LANGUAGES
         .iter()
         .copied()
-        .filter(|language| root.join(language).is_dir())
+        .filter(|language| {
+            let found = fs::symlink_metadata(root.join(language));
+            found.is_ok_and(|found| found.is_dir())
+        })
         .collect();
     if folders.is_empty() {
         read_folder(root, "en", &mut corpus)?;

@@ -1,7 +1,6 @@
 //! Documentation, read into what can be checked, searched and cited: so far pages of Markdown and MDX as
-//! sections with their lines ([`markdown`]), and folders of them, translations side by side ([`corpus`]), their
-//! links looked up ([`links`]); and the types of
-//! facts about code, with the lines they come from ([`facts`]).
+//! sections with their lines ([`markdown`]), folders of them, translations side by side ([`corpus`]), their
+//! links looked up ([`links`]), and the types of facts about code, with the lines they come from ([`facts`]).
 //!
 //! It runs nothing and opens no connection.
 #![forbid(unsafe_code)]

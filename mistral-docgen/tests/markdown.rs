@@ -132,6 +132,13 @@ fn a_page_without_marks_is_one_section() {
 }
 
 #[test]
+fn anchors_are_unique() {
+    let page = markdown::read("p.md", "# A\n# A\n# A-1\n# A\n## {#a-2}\n");
+    let anchors: Vec<_> = page.sections.iter().map(|s| s.anchor.as_str()).collect();
+    assert_eq!(anchors, ["", "a", "a-1", "a-1-1", "a-2", "a-2-1"]);
+}
+
+#[test]
 fn hostile_pages_end() {
     for text in [
         ">".repeat(100_000),
@@ -140,6 +147,9 @@ fn hostile_pages_end() {
         "<a>".repeat(50_000),
         "# a\n".repeat(20_000),
         "- ".repeat(50_000),
+        // Ends that look for their beginnings among many.
+        "<a>\n".repeat(200_000) + &"</b>\n".repeat(200_000),
+        "# a\n".repeat(20_000) + &"# a-1\n".repeat(20_000),
         "`".repeat(100_000),
         "x".repeat(10_000_000),
         "|a".repeat(20_000) + "\n" + &"|-".repeat(20_000) + "\n",

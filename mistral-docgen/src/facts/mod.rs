@@ -224,3 +224,39 @@ pub struct Example {
     /// Path of the symbol that it belongs to.
     pub of: String,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_those_that_serde_writes() {
+        use SymbolKind::*;
+        for kind in [
+            Module,
+            Struct,
+            Union,
+            Enum,
+            Variant,
+            Field,
+            Trait,
+            AssociatedType,
+            Class,
+            Function,
+            Method,
+            Property,
+            Attribute,
+            Constant,
+            Static,
+            TypeAlias,
+            Macro,
+        ] {
+            let written = serde_json::to_value(kind).expect("a name");
+            assert_eq!(written, kind.name());
+        }
+        for language in [Language::Rust, Language::Python] {
+            let written = serde_json::to_value(language).expect("a name");
+            assert_eq!(written, language.name());
+        }
+    }
+}

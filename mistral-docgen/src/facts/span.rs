@@ -39,7 +39,7 @@ impl Span {
 /// lines count as `\n`, so that a checkout on Windows has the same hash.
 pub fn hash_lines(text: &str, first: usize, last: usize) -> String {
     let mut hasher = XxHash3_64::new();
-    let count = (last + 1).saturating_sub(first);
+    let count = last.saturating_add(1).saturating_sub(first);
     for line in text.lines().skip(first.saturating_sub(1)).take(count) {
         std::hash::Hasher::write(&mut hasher, line.as_bytes());
         std::hash::Hasher::write(&mut hasher, b"\n");
@@ -64,5 +64,6 @@ mod tests {
         let span = Span::of("a.rs", "", 7, 3);
         assert_eq!((span.first_line, span.last_line), (7, 7));
         assert!(span.matches(""));
+        assert_eq!(hash_lines("a\nb", 2, usize::MAX), hash_lines("a\nb", 2, 2));
     }
 }

@@ -33,7 +33,8 @@ impl FactParts {
     }
 }
 
-/// Facts in a fixed order: the same facts give the same bytes, whatever the order they came in.
+/// Facts in a fixed order: the same facts give the same bytes, whatever the order they came in. Only examples of
+/// one definition keep the order among themselves in which they came.
 ///
 /// Invariant: each list is sorted and without repetition, identifiers are unique, and the two maps
 /// point at every symbol.
@@ -53,6 +54,7 @@ impl FactStore {
             symbol.id = identifier(symbol);
             symbol.aliases.sort();
             symbol.aliases.dedup();
+            symbol.aliases.retain(|alias| *alias != symbol.path);
         }
         parts.symbols.sort_by(|a, b| {
             (&a.path, a.language, a.kind, &a.span, &a.signature).cmp(&(
@@ -234,7 +236,7 @@ mod tests {
 
     fn parts() -> FactParts {
         let mut aliased = symbol("a::B", SymbolKind::Struct, 1);
-        aliased.aliases = vec!["a::inner::B".to_owned()];
+        aliased.aliases = vec!["a::inner::B".to_owned(), "a::B".to_owned()];
         FactParts {
             schema: SCHEMA,
             symbols: vec![
@@ -263,6 +265,7 @@ mod tests {
         assert_eq!(line("rust:method:a::B::new"), Some(2));
         assert_eq!(line("rust:method:a::B::new#2"), Some(3));
         assert_eq!(store.at("a::inner::B").count(), 1);
+        assert_eq!(store.at("a::B").count(), 1);
         assert_eq!(store.named("new").count(), 2);
         assert_eq!(store.named("B::new").count(), 2);
         assert_eq!(store.members("a::B").count(), 2);

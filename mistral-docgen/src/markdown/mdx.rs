@@ -11,6 +11,9 @@ const HEADINGS: &[(&str, &[&str])] = &[
     ("details", &["summary"]),
 ];
 
+/// Most tags that are open at a time; further ones indent nothing. Each end looks for its beginning among them.
+const MAX_OPEN: usize = 128;
+
 /// Tags whose content is a heading.
 const TITLED: &[&str] = &["SectionTab", "Heading"];
 
@@ -226,7 +229,7 @@ impl Flattener {
     fn tag(&mut self, mut scan: Scan, line: &str, indent: usize) -> String {
         scan.line(line);
         if !scan.done {
-            // An attribute that makes a heading may stand on a line of its own.
+            // A heading is looked for on the tag's first line only.
             self.rest = Rest::Tag(scan, indent);
             return String::new();
         }
@@ -236,7 +239,10 @@ impl Flattener {
     /// Books a tag that ended; returns the line's text without any tags that begin it.
     fn close(&mut self, scan: &Scan, line: &str, indent: usize) -> String {
         match scan.kind {
-            Kind::Open => self.open.push((scan.name.clone(), indent)),
+            Kind::Open if self.open.len() < MAX_OPEN => {
+                self.open.push((scan.name.clone(), indent));
+            }
+            Kind::Open => {}
             // What was not closed inside of it ends with it; the end of nothing is passed over.
             Kind::Close => {
                 if let Some(at) = self.open.iter().rposition(|(name, _)| *name == scan.name) {

@@ -65,10 +65,10 @@ struct Reader {
     in_header: bool,
     /// Links that are open: target, line, and where their words begin in `text`.
     open_links: Vec<(String, usize, usize)>,
+    /// Anchors that are taken, with the last number behind each.
     anchors: BTreeMap<String, usize>,
     /// Headings above the next one; at most six.
     above: Vec<(u8, String)>,
-    end: usize,
 }
 
 impl Reader {
@@ -99,7 +99,6 @@ impl Reader {
             open_links: Vec::new(),
             anchors: BTreeMap::new(),
             above: Vec::new(),
-            end,
         }
     }
 
@@ -250,13 +249,7 @@ impl Reader {
             .collect();
         self.above.push((level, text.to_owned()));
         let base = id.unwrap_or_else(|| slug(text));
-        let seen = self.anchors.entry(base.clone()).or_insert(0);
-        *seen += 1;
-        let anchor = if *seen == 1 {
-            base
-        } else {
-            format!("{base}-{}", *seen - 1)
-        };
+        let anchor = self.unused(base);
         if let Some(last) = self.sections.last_mut() {
             last.lines.end = lines.start;
         }
@@ -266,8 +259,21 @@ impl Reader {
             anchor,
             trail,
             blocks: Vec::new(),
-            lines: lines.start..self.end,
+            lines: lines.start..self.starts.len(),
         });
+    }
+
+    /// The anchor itself, or the first of `anchor-1`, `anchor-2` … that no section has: as GitHub numbers them.
+    fn unused(&mut self, anchor: String) -> String {
+        let mut count = self.anchors.get(&anchor).copied().unwrap_or(0);
+        let mut found = anchor.clone();
+        while self.anchors.contains_key(&found) {
+            count += 1;
+            found = format!("{anchor}-{count}");
+        }
+        self.anchors.insert(anchor, count);
+        self.anchors.entry(found.clone()).or_insert(0);
+        found
     }
 
     fn push(&mut self, kind: BlockKind, text: String, lines: Range<usize>) {

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::signals::{Named, Signals};
 use super::{Predicted, Watched};
 
-/// Version of the form; Grafana brings older ones up to its own when it reads them.
+/// Version of the form, `schemaVersion`.
 const FORM: u32 = 39;
 const HEIGHT: u32 = 8;
 const WIDTH: u32 = 12;
