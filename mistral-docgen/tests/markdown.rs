@@ -132,6 +132,28 @@ fn a_page_without_marks_is_one_section() {
 }
 
 #[test]
+fn what_only_looks_like_a_tag_stays() {
+    let text = "Fast:\n\n<5 ms for it.\n\n<https://x.y/z> is where.\n\n<Tag> <1 s\n\nEnd.\n";
+    let page = markdown::read("p.md", text);
+    let blocks: Vec<_> = page.sections[0]
+        .blocks
+        .iter()
+        .map(|b| b.text.as_str())
+        .collect();
+    assert_eq!(
+        blocks,
+        [
+            "Fast:",
+            "<5 ms for it.",
+            "https://x.y/z is where.",
+            "<1 s",
+            "End."
+        ]
+    );
+    assert_eq!(page.links[0].target, "https://x.y/z");
+}
+
+#[test]
 fn anchors_are_unique() {
     let page = markdown::read("p.md", "# A\n# A\n# A-1\n# A\n## {#a-2}\n");
     let anchors: Vec<_> = page.sections.iter().map(|s| s.anchor.as_str()).collect();

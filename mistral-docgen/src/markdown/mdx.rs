@@ -11,6 +11,9 @@ const HEADINGS: &[(&str, &[&str])] = &[
     ("details", &["summary"]),
 ];
 
+/// HTML's elements without an end.
+const VOID: &[&str] = &["br", "hr", "img", "input", "link", "meta"];
+
 /// Most tags that are open at a time; further ones indent nothing. Each end looks for its beginning among them.
 const MAX_OPEN: usize = 128;
 
@@ -160,7 +163,7 @@ impl Flattener {
             self.out.push(directive_title(directive));
             return at + 1;
         }
-        if trimmed.starts_with('<') && !trimmed.starts_with("<!--") {
+        if is_tag(trimmed) {
             return self.tags(lines, at);
         }
         if let Some(level) = heading_level(trimmed) {
@@ -255,7 +258,7 @@ impl Flattener {
         if rest.is_empty() {
             return String::new();
         }
-        if rest.starts_with('<') && scan.depth < 64 {
+        if is_tag(rest) && scan.depth < 64 {
             let mut next = Scan {
                 depth: scan.depth + 1,
                 ..Scan::default()
@@ -322,6 +325,16 @@ fn directive_title(directive: &str) -> String {
 fn heading_level(line: &str) -> Option<usize> {
     let level = line.chars().take_while(|&c| c == '#').count();
     ((1..=6).contains(&level) && line[level..].starts_with(' ')).then_some(level)
+}
+
+/// Whether the line begins with a tag: `<` before a letter, `/` or `>`, and no address in brackets. `<5 ms` is text.
+fn is_tag(line: &str) -> bool {
+    let Some(rest) = line.strip_prefix('<') else {
+        return false;
+    };
+    let address = ["http://", "https://", "mailto:"];
+    rest.starts_with(|c: char| c.is_ascii_alphabetic() || matches!(c, '/' | '>'))
+        && !address.iter().any(|scheme| rest.starts_with(scheme))
 }
 
 /// Whether the line begins with an opening tag of this name.
@@ -404,7 +417,7 @@ impl Scan {
                 (None, '>') if self.braces == 0 => {
                     self.done = true;
                     self.end = at + 1;
-                    if self.previous == '/' || is_void(line) {
+                    if self.previous == '/' || VOID.contains(&self.name.as_str()) {
                         self.kind = Kind::Single;
                     }
                     return;
@@ -414,13 +427,4 @@ impl Scan {
             self.previous = c;
         }
     }
-}
-
-/// HTML's elements without an end, and marks inside of text that open nothing.
-fn is_void(line: &str) -> bool {
-    [
-        "br", "hr", "img", "input", "link", "meta", "http://", "https://", "mailto:",
-    ]
-    .iter()
-    .any(|name| line.strip_prefix('<').is_some_and(|l| l.starts_with(name)))
 }
