@@ -35,4 +35,16 @@ pub enum DocgenError {
         /// The one that is there.
         found: u32,
     },
+    /// A folder without the root file of a crate.
+    #[error("{path}: expected src/lib.rs, src/main.rs or a path in Cargo.toml, found none")]
+    NoCrate {
+        /// Which folder.
+        path: PathBuf,
+    },
+    /// A parser that failed by a defect of its own.
+    #[error("{path}: a parser failed on what is in this folder")]
+    Reader {
+        /// Which folder.
+        path: PathBuf,
+    },
 }

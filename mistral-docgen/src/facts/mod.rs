@@ -165,6 +165,9 @@ pub struct Symbol {
     pub raises: Vec<String>,
     /// Why it should no longer be used; empty text where the source gives no reason.
     pub deprecated: Option<String>,
+    /// The version since which it is deprecated, where the source says so.
+    #[serde(default)]
+    pub deprecated_since: Option<String>,
     /// Decorators of Python, as written and without `@`.
     pub decorators: Vec<String>,
     /// The condition under which it is there: the text within `#[cfg(…)]`, outer ones first.
@@ -210,16 +213,17 @@ pub struct ErrorCode {
     pub span: Span,
 }
 
-/// Code within documentation.
+/// Code within documentation, or a function of a test or example.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Example {
     /// What stands behind the fence (`rust`, `python`, `text`), or the language of the file.
     pub language: String,
-    /// Further words behind the fence: `no_run`, `ignore`, `should_panic`.
+    /// Further words behind the fence: `no_run`, `ignore`, `should_panic`. Of Python's prompts `doctest`, of a
+    /// function in another file the folder of that file: `tests`, `examples`.
     pub attributes: Vec<String>,
     /// The code, lines that rustdoc hides included.
     pub code: String,
-    /// The definition whose documentation it is in.
+    /// The definition whose documentation it is in, or the function that uses it.
     pub span: Span,
     /// Path of the symbol that it belongs to.
     pub of: String,

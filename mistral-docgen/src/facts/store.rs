@@ -227,6 +227,7 @@ mod tests {
             returns: None,
             raises: Vec::new(),
             deprecated: None,
+            deprecated_since: None,
             decorators: Vec::new(),
             cfg: Vec::new(),
             doc: None,
