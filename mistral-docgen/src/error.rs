@@ -41,6 +41,12 @@ pub enum DocgenError {
         /// Which folder.
         path: PathBuf,
     },
+    /// A folder without a module of Python.
+    #[error("{path}: expected modules of Python (.py), found none")]
+    NoPackage {
+        /// Which folder.
+        path: PathBuf,
+    },
     /// A parser that failed by a defect of its own.
     #[error("{path}: a parser failed on what is in this folder")]
     Reader {

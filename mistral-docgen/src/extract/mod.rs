@@ -4,23 +4,25 @@
 //! large, nested too deeply, not UTF-8 or not parsable is left out and listed with its reason, and
 //! the rest is read all the same. Links that lead out of the folder are not followed.
 
-#[cfg(feature = "rust")]
+#[cfg(any(feature = "rust", feature = "python"))]
 mod examples;
-#[cfg(feature = "rust")]
+#[cfg(any(feature = "rust", feature = "python"))]
 mod files;
+#[cfg(feature = "python")]
+pub mod python;
 #[cfg(feature = "rust")]
 pub mod rust;
 
-#[cfg(feature = "rust")]
+#[cfg(any(feature = "rust", feature = "python"))]
 use crate::DocgenError;
 use crate::facts::FactParts;
 use serde::{Deserialize, Serialize};
-#[cfg(feature = "rust")]
+#[cfg(any(feature = "rust", feature = "python"))]
 use std::path::Path;
 
 /// Stack of the thread that parses; only what is used of it takes memory. [`Limits::tokens`] keeps
 /// the recursion of the parsers far below.
-#[cfg(feature = "rust")]
+#[cfg(any(feature = "rust", feature = "python"))]
 const STACK_BYTES: usize = 512 << 20;
 
 /// What is read at most.
@@ -142,7 +144,7 @@ pub enum SkipReason {
 ///
 /// [`DocgenError::Io`] where no thread can be had, [`DocgenError::Reader`] where a parser fails by
 /// a defect of its own.
-#[cfg(feature = "rust")]
+#[cfg(any(feature = "rust", feature = "python"))]
 fn on_large_stack<T: Send>(
     folder: &Path,
     read: impl FnOnce() -> Result<T, DocgenError> + Send,

@@ -69,7 +69,7 @@ pub enum SymbolKind {
     Method,
     /// A Python property, cached or not.
     Property,
-    /// A value of a Python class or of its instances.
+    /// A value of a Python module, of a class or of its instances.
     Attribute,
     /// A constant of a module, type or trait.
     Constant,
@@ -139,6 +139,9 @@ pub struct Parameter {
     pub required: bool,
     /// How an argument reaches it.
     pub kind: ParameterKind,
+    /// What the documentation of the function says of it.
+    #[serde(default)]
+    pub doc: Option<String>,
 }
 
 /// Something with a name that users can write.
@@ -151,7 +154,8 @@ pub struct Symbol {
     pub kind: SymbolKind,
     /// Its language.
     pub language: Language,
-    /// Where users find it: the shortest public path, the first by alphabet of equally short ones.
+    /// Where users find it. Rust: the shortest public path, the first by alphabet of equally short ones. Python: where it
+    /// is defined.
     pub path: String,
     /// Further public paths, sorted.
     pub aliases: Vec<String>,

@@ -127,6 +127,7 @@ pub(super) fn parameters(signature: &Signature) -> Vec<Parameter> {
                 default: None,
                 required: true,
                 kind: ParameterKind::Receiver,
+                doc: None,
             },
             FnArg::Typed(typed) => Parameter {
                 name: match &*typed.pat {
@@ -137,6 +138,7 @@ pub(super) fn parameters(signature: &Signature) -> Vec<Parameter> {
                 default: None,
                 required: true,
                 kind: ParameterKind::Positional,
+                doc: None,
             },
         })
         .collect();
@@ -147,6 +149,7 @@ pub(super) fn parameters(signature: &Signature) -> Vec<Parameter> {
             default: None,
             required: false,
             kind: ParameterKind::VarPositional,
+            doc: None,
         });
     }
     all
