@@ -34,6 +34,23 @@ pub struct CorpusPage {
     pub language: String,
 }
 
+impl Corpus {
+    /// Pages of texts that are already in memory, by path, all in one language.
+    pub fn from_texts<'a>(
+        language: &str,
+        texts: impl IntoIterator<Item = (&'a str, &'a str)>,
+    ) -> Self {
+        let pages = texts.into_iter().map(|(path, text)| CorpusPage {
+            page: markdown::read(path, text),
+            language: language.to_owned(),
+        });
+        Self {
+            pages: pages.collect(),
+            skipped: Vec::new(),
+        }
+    }
+}
+
 /// Why a file was left out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]

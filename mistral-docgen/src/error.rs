@@ -53,4 +53,8 @@ pub enum DocgenError {
         /// Which folder.
         path: PathBuf,
     },
+    /// An index that could not be built.
+    #[cfg(feature = "answers")]
+    #[error("cannot build the index of pages")]
+    Index(#[from] tantivy::TantivyError),
 }

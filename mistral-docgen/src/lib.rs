@@ -3,9 +3,13 @@
 //! links looked up ([`links`]), and facts about code, with the lines they come from ([`facts`]), as the
 //! readers of code find them ([`extract`]).
 //!
+//! With the feature `answers` (default) questions are answered from pages, with quotes and their lines (`answer`).
+//!
 //! It runs nothing and opens no connection.
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "answers")]
+pub mod answer;
 pub mod corpus;
 pub mod error;
 pub mod extract;
