@@ -386,21 +386,27 @@ fn released_weights_become_the_file_that_is_served() {
     }
     let folder = tempfile::tempdir().expect("a folder");
     let quantize = |to: &str| {
-        let to = folder.path().join(to);
         let out = Command::new(&built().1)
             .arg("--quantize")
             .arg(&released)
-            .env("MODEL_PATH", &to)
+            .current_dir(folder.path())
+            .env("MODEL_PATH", to)
             .output()
             .expect("starts");
-        (to, out)
+        let said = String::from_utf8_lossy(&out.stderr).into_owned();
+        (out.status.success(), said)
     };
-    let (_, refused) = quantize("a folder");
-    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
-    assert!(!refused.status.success() && said.contains("GGUF"), "{said}");
-    let (file, made) = quantize("new/model.gguf");
-    let said = String::from_utf8_lossy(&made.stderr).into_owned();
-    assert!(made.status.success(), "{said}");
+    // An empty variable is none: the plan's own folder is refused then.
+    for (to, found) in [("a folder", "\"a folder\""), ("", "\"model\"")] {
+        let (made, said) = quantize(to);
+        assert!(
+            !made && said.contains(found) && said.contains("GGUF"),
+            "{said}"
+        );
+    }
+    let (made, said) = quantize("new/model.gguf");
+    assert!(made, "{said}");
+    let file = folder.path().join("new/model.gguf");
     let ask = |model: &Path| {
         let body = json!({"prompt": "KING HENRY:\n", "temperature": 0, "max_tokens": 20});
         let (status, text) = Server::start(model).post(KEY, &body.to_string());
@@ -603,7 +609,9 @@ fn a_program_has_the_model_in_it() {
     let lock = workspace().join("Cargo.lock");
     std::fs::copy(lock, folder.path().join("Cargo.lock")).expect("copied");
     let mut run = cargo(folder.path(), &["run", "--quiet"]);
-    run.args(["--", "When is the café open?"]);
+    // An empty variable is none: the plan names the model.
+    run.args(["--", "When is the café open?"])
+        .env("MODEL_PATH", "");
     let output = run.output().expect("cargo starts");
     let said = String::from_utf8_lossy(&output.stdout);
     assert_eq!(

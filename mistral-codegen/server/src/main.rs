@@ -15,7 +15,7 @@ use mistral_server::backend::Backend;
 use mistral_server::http::{App, now_s};
 use mistral_server::metrics::Metrics;
 use mistral_server::mistral::Mistral;
-use mistral_server::settings::Settings;
+use mistral_server::settings::{Settings, model_path};
 use mistral_server::worker::Queue;
 use mistral_server::{connections, log, plan};
 use tokio::net::TcpListener;
@@ -48,7 +48,11 @@ fn main() -> ExitCode {
 }
 
 fn settings() -> Result<Settings, Box<dyn Error>> {
-    Ok(Settings::read(|name| std::env::var(name).ok())?)
+    Ok(Settings::read(variable)?)
+}
+
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok()
 }
 
 fn run() -> Result<(), Box<dyn Error>> {
@@ -98,11 +102,11 @@ fn run() -> Result<(), Box<dyn Error>> {
 
 /// Writes the GGUF file that the server will load; it appears when it is whole.
 fn quantize(from: &Path) -> Result<(), Box<dyn Error>> {
-    let to = std::env::var("MODEL_PATH").unwrap_or_else(|_| plan::MODEL_PATH.to_owned());
-    if !to.to_ascii_lowercase().ends_with(".gguf") {
+    let to = model_path(variable);
+    let ending = to.extension().unwrap_or_default();
+    if !ending.eq_ignore_ascii_case("gguf") {
         return Err(format!("expected a GGUF file as the model's path, found {to:?}").into());
     }
-    let to = Path::new(&to);
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let options = QuantizeOptions {
         precision: plan::PRECISION.parse()?,
@@ -112,7 +116,7 @@ fn quantize(from: &Path) -> Result<(), Box<dyn Error>> {
     if let Some(folder) = to.parent() {
         std::fs::create_dir_all(folder)?;
     }
-    let report = quantize_model(from, to, &options, &mut |at| {
+    let report = quantize_model(from, &to, &options, &mut |at| {
         eprintln!("[{:4}/{}] {}", at.number, at.count, at.name);
     })?;
     eprintln!("made {}: {} bytes", to.display(), report.bytes);

@@ -72,7 +72,7 @@ impl Settings {
     /// [`BadSetting`] for a value out of range, a key that is missing, or an address that others
     /// can reach without one.
     pub fn read(variable: impl Fn(&str) -> Option<String>) -> Result<Self, BadSetting> {
-        let get = |name: &str| variable(name).filter(|value| !value.is_empty());
+        let get = |name: &str| given(&variable, name);
         let key = match plan::KEY_VARIABLE {
             None => None,
             Some(name) => {
@@ -98,9 +98,7 @@ impl Settings {
         Ok(Self {
             host,
             port: number(&get, "PORT", plan::PORT)?,
-            model: get("MODEL_PATH")
-                .unwrap_or_else(|| plan::MODEL_PATH.to_owned())
-                .into(),
+            model: model_path(&variable),
             schedules: get("SCHEDULES")
                 .or_else(|| plan::SCHEDULES.map(str::to_owned))
                 .map(PathBuf::from),
@@ -125,6 +123,17 @@ impl Settings {
             write_time: seconds("WRITE_SECONDS", 30)?,
         })
     }
+}
+
+/// The model's folder or GGUF file: what `MODEL_PATH` names in such an environment, else the plan's.
+pub fn model_path(variable: impl Fn(&str) -> Option<String>) -> PathBuf {
+    let named = given(&variable, "MODEL_PATH");
+    named.map_or_else(|| plan::MODEL_PATH.into(), PathBuf::from)
+}
+
+/// A variable's value; an empty one counts as absent.
+fn given(variable: &impl Fn(&str) -> Option<String>, name: &str) -> Option<String> {
+    variable(name).filter(|value| !value.is_empty())
 }
 
 fn number<T: FromStr>(
