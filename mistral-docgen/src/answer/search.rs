@@ -159,6 +159,8 @@ impl Side {
     }
 }
 
+/// Pages of which all features are computed.
+const LOOKED_AT: usize = 200;
 /// What a word that no page has counts, beside one that a single section has.
 const UNKNOWN: f32 = 0.8;
 
@@ -262,16 +264,26 @@ fn collect(
         most_covered[section.page] = most_covered[section.page].max(sections.covered[at]);
         named[section.page] = named[section.page].max(sections.named[at]);
         // A heading without text says nothing that could be quoted.
-        let quotable = if section.length > 0.0 { score } else { 0.5 * score };
+        let quotable = if section.length > 0.0 {
+            score
+        } else {
+            0.5 * score
+        };
         if best[section.page].is_none_or(|(_, most)| quotable > most) {
             best[section.page] = Some((at, quotable));
         }
     }
-    let mut found = Vec::new();
+    let mut first: Vec<(f32, usize, usize, f32)> = Vec::new();
     for (page, best) in best.iter().enumerate() {
-        let Some((section, score)) = *best else {
-            continue;
-        };
+        if let Some((section, score)) = *best {
+            first.push((score + pages.score[page], page, section, score));
+        }
+    }
+    // What has little of the question is not looked at twice; ties stay in the order of the pages.
+    first.sort_unstable_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+    first.truncate(LOOKED_AT);
+    let mut found = Vec::new();
+    for (_, page, section, score) in first {
         let title = &side.pages[page].title;
         let features = [
             score / possible,
