@@ -26,6 +26,7 @@ what a plan doesn't say:
 with --verify:
   --python PROGRAM            interpreter of Python programs
   --gguf FILE                 assets/tiny-mixtral as a GGUF file (quantize --type bf16): runs llama-cpp-python
+  --converted DIR             assets/tiny-mixtral as OpenVINO or ONNX Runtime reads it: runs programs on these
   --witness DIR --greedy FILE.json
                               another small model that Python programs are run on, with the texts and tokens that
                               are known of it, as mistral-codegen/tests/data/tiny-mixtral-greedy.json has them
@@ -49,6 +50,7 @@ pub(crate) const OPTIONS: mistral_examples::Options<'static> = mistral_examples:
         "schedules",
         "python",
         "gguf",
+        "converted",
         "witness",
         "greedy",
         "openapi",
@@ -64,6 +66,7 @@ pub(crate) const OPTIONS: mistral_examples::Options<'static> = mistral_examples:
 const OF_CHECKERS: &[&str] = &[
     "python",
     "gguf",
+    "converted",
     "witness",
     "greedy",
     "openapi",
@@ -174,6 +177,7 @@ fn witness(arguments: &Arguments, workspace: &Path) -> Result<Witness, Box<dyn E
     Ok(Witness {
         folder,
         gguf: there(arguments, "gguf")?,
+        converted: there(arguments, "converted")?,
         greedy: read_json(&known.to_string_lossy(), "known continuations")?,
     })
 }

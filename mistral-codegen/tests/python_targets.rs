@@ -101,10 +101,16 @@ fn programs_pass_and_run() {
     checkers.witness = folder.is_dir().then(|| Witness {
         folder: folder.canonicalize().expect("a folder"),
         gguf: std::env::var_os("TINY_MIXTRAL_GGUF").map(PathBuf::from),
+        converted: None,
         greedy: greedy(),
     });
     let mut failures = Vec::new();
     for &target in TARGETS {
+        if let Some(witness) = &mut checkers.witness {
+            let openvino = target == Target::OpenvinoGenai;
+            let folder = openvino.then(|| std::env::var_os("TINY_MIXTRAL_OPENVINO"));
+            witness.converted = folder.flatten().map(PathBuf::from);
+        }
         let files = made(target, &[("/tools", json!(true))]).expect("made");
         let verdict = checked(target, &files, &checkers);
         failures.extend(findings(target, &verdict));
@@ -128,6 +134,7 @@ fn another_continuation_is_found() {
     checkers.witness = Some(Witness {
         folder: assets(),
         gguf: None,
+        converted: None,
         greedy,
     });
     let files = made(Target::Jax, &[]).expect("made");
