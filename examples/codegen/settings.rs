@@ -26,7 +26,8 @@ what a plan doesn't say:
 with --verify:
   --python PROGRAM            interpreter of Python programs
   --gguf FILE                 assets/tiny-mixtral as a GGUF file (quantize --type bf16): runs llama-cpp-python
-  --converted DIR             assets/tiny-mixtral as OpenVINO or ONNX Runtime reads it: runs programs on these
+  --converted DIR             the small model as OpenVINO reads it, or ONNX Runtime (which has no experts: with
+                              --witness and --greedy of a dense one): runs programs on these
   --witness DIR --greedy FILE.json
                               another small model that Python programs are run on, with the texts and tokens that
                               are known of it, as mistral-codegen/tests/data/tiny-mixtral-greedy.json has them

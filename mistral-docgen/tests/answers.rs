@@ -117,6 +117,8 @@ fn translations_share_a_path() {
 fn pasted_logs_are_bounded() {
     let log = "retry_policy_max_attempts exceeded at 0x1f ".repeat(50_000);
     assert_eq!(first(&log), "workflows/errors.md#retries");
+    // What follows the first letters is not read.
+    assert_eq!(ANSWERS.ask(&format!("{log} invoices")), ANSWERS.ask(&log));
 }
 
 proptest! {

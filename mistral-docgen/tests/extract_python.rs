@@ -1,19 +1,14 @@
 //! Packages made for the purpose, read without being imported.
 #![cfg(feature = "python")]
 
+#[path = "support/write.rs"]
+mod write;
+
 use mistral_docgen::DocgenError;
 use mistral_docgen::extract::{self, Extraction, Limits, SkipReason};
 use mistral_docgen::facts::{FactStore, ParameterKind, Symbol, SymbolKind};
 use std::fs;
-use std::path::Path;
-
-fn write(folder: &Path, files: &[(&str, &str)]) {
-    for (name, text) in files {
-        let path = folder.join(name);
-        fs::create_dir_all(path.parent().expect("within the folder")).expect("folders");
-        fs::write(path, text).expect("a file");
-    }
-}
+use write::write;
 
 fn read(files: &[(&str, &str)]) -> Extraction {
     let folder = tempfile::tempdir().expect("a folder");

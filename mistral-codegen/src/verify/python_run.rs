@@ -190,8 +190,8 @@ fn difference(greedy: &Greedy, answer: &Answer) -> String {
         answer.text == greedy.text
     } else {
         // Of a text with bytes that are no character, streaming decoders keep different parts.
-        let any = greedy.text.contains(char::REPLACEMENT_CHARACTER);
-        answer.token_ids == greedy.token_ids && (any || answer.text == greedy.text)
+        let undecodable = greedy.text.contains(char::REPLACEMENT_CHARACTER);
+        answer.token_ids == greedy.token_ids && (undecodable || answer.text == greedy.text)
     };
     if equal {
         return String::new();
@@ -232,6 +232,22 @@ mod tests {
             let found = difference(&greedy, &answer);
             assert!(found.contains(part), "{found}");
             assert_eq!(found.is_empty(), part.is_empty(), "{found}");
+        }
+    }
+
+    #[test]
+    fn bytes_that_are_no_character_are_compared_by_their_tokens() {
+        let greedy = Greedy {
+            prompt: "a".to_owned(),
+            token_ids: vec![1, 2],
+            text: "b\u{fffd} c".to_owned(),
+        };
+        for (ids, equal) in [(vec![1, 2], true), (vec![1, 3], false), (vec![], false)] {
+            let answer = Answer {
+                text: "bc".to_owned(),
+                token_ids: ids,
+            };
+            assert_eq!(difference(&greedy, &answer).is_empty(), equal);
         }
     }
 }

@@ -33,6 +33,7 @@ pub use quote::Quote;
 
 use crate::DocgenError;
 use crate::corpus::{Corpus, CorpusPage};
+use query::Concept;
 use search::Found;
 use serde::Serialize;
 use side::{Lists, Side};
@@ -80,9 +81,15 @@ pub struct Hit {
     pub score: f32,
 }
 
+/// What is asked of one side.
+struct Asked<'a> {
+    side: &'a Side,
+    concepts: Vec<Concept>,
+}
+
 /// A page and where it was found.
 struct Ranked<'a> {
-    side: &'a Side,
+    asked: &'a Asked<'a>,
     found: Found,
     page: &'a CorpusPage,
 }
@@ -110,13 +117,14 @@ impl Answers {
     #[must_use]
     pub fn ask(&self, question: &str) -> Answer {
         let french = query::is_french(question);
-        let ranked = self.rank(question, french);
+        let asked = self.concepts(question, french);
+        let ranked = self.rank(&asked);
         let odds = ranked
             .first()
             .map_or(f32::NEG_INFINITY, |best| best.found.odds());
         let covered = odds >= COVERED;
         let hits = ranked.iter().take(MAX_HITS).map(|ranked| {
-            let section = &ranked.side.sections[ranked.found.section];
+            let section = &ranked.asked.side.sections[ranked.found.section];
             Hit {
                 path: ranked.page.page.path.clone(),
                 title: ranked.page.page.title.clone(),
@@ -129,14 +137,9 @@ impl Answers {
         let mut quotes = Vec::new();
         if covered {
             for ranked in ranked.iter().take(2) {
-                let section = ranked.side.sections[ranked.found.section].section;
-                let concepts = query::concepts(question, french, ranked.side, &self.lists);
-                quotes.extend(quote::quotes(
-                    &ranked.page.page,
-                    section,
-                    ranked.side,
-                    &concepts,
-                ));
+                let Asked { side, concepts } = ranked.asked;
+                let section = side.sections[ranked.found.section].section;
+                quotes.extend(quote::quote(&ranked.page.page, section, side, concepts));
             }
         }
         Answer {
@@ -148,22 +151,32 @@ impl Answers {
         }
     }
 
-    /// Every page that has something of the question, the best first; of translations the one that fits better.
-    fn rank(&self, question: &str, french: bool) -> Vec<Ranked<'_>> {
+    /// The concepts of a question for each side that is searched: English pages for any question where there are
+    /// some, French ones for those in French.
+    fn concepts(&self, question: &str, french: bool) -> Vec<Asked<'_>> {
+        let english = !french && self.sides.len() > 1;
+        let sides = self
+            .sides
+            .iter()
+            .filter(|side| !english || side.language == "en");
+        sides
+            .map(|side| Asked {
+                side,
+                concepts: query::concepts(question, french, side, &self.lists),
+            })
+            .collect()
+    }
+
+    /// Pages that have something of the question, the best first; of translations the one that fits better.
+    fn rank<'a>(&'a self, asked: &'a [Asked<'a>]) -> Vec<Ranked<'a>> {
         let mut best: BTreeMap<&str, Ranked<'_>> = BTreeMap::new();
-        let asked = if french { "fr" } else { "en" };
-        for side in &self.sides {
-            // Questions in French find English pages too; others find French ones where there are no others.
-            if !french && side.language != asked && self.sides.len() > 1 {
-                continue;
-            }
-            let concepts = query::concepts(question, french, side, &self.lists);
-            for found in search::search(side, &concepts) {
-                let page = &self.corpus.pages[side.pages[found.page].page];
+        for asked in asked {
+            for found in search::search(asked.side, &asked.concepts) {
+                let page = &self.corpus.pages[asked.side.pages[found.page].page];
                 let path = page.page.path.as_str();
                 let better = |there: &Ranked<'_>| found.score() > there.found.score();
                 if best.get(path).is_none_or(better) {
-                    best.insert(path, Ranked { side, found, page });
+                    best.insert(path, Ranked { asked, found, page });
                 }
             }
         }

@@ -8,8 +8,9 @@ use tantivy::schema::{Field, IndexRecordOption, Schema, TextFieldIndexing, TextO
 use tantivy::tokenizer::{PreTokenizedString, Token};
 use tantivy::{DocSet, Index, TERMINATED, TantivyDocument, Term};
 
-/// Memory that building may take before it is an error, in bytes; a corpus of 20,000 pages takes a tenth.
-const BUILD_BYTES: usize = 2 << 30;
+/// What tantivy is told of the memory it may take. It writes one segment whatever this says: nothing is flushed
+/// before the end, and the corpus, which is in memory already, bounds it.
+const BUILD_BYTES: usize = 64 << 20;
 
 /// Where in a section a word stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,7 +36,7 @@ const PLACES: [(Place, &str); 5] = [
 ];
 
 /// The terms of one section by place.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Terms([Vec<String>; 5]);
 
 impl Terms {

@@ -2,7 +2,8 @@
 
 use super::lexicon::Name;
 use super::side::{Lists, Side};
-use super::words::{Memo, Word};
+use super::words::{Cutter, Memo, Word};
+use std::collections::BTreeMap;
 
 /// Most words of a question that are looked at; what follows (a pasted log) is not.
 const MAX_WORDS: usize = 96;
@@ -19,6 +20,8 @@ const OTHERWISE: f32 = 0.9;
 const TRANSLATED: f32 = 0.9;
 /// What a synonym of a translation keeps.
 const SECOND_HAND: f32 = 0.4;
+/// What a pair of neighbours counts.
+const PAIR: f32 = 0.5;
 
 /// One way in which a concept may be written.
 #[derive(Debug, Clone, PartialEq)]
@@ -39,6 +42,14 @@ pub(crate) struct Concept {
 }
 
 impl Concept {
+    fn new(weight: f32, asked: bool) -> Self {
+        Self {
+            alternatives: Vec::new(),
+            weight,
+            asked,
+        }
+    }
+
     fn add(&mut self, name: Name, weight: f32) {
         match self.alternatives.iter_mut().find(|a| a.name == name) {
             Some(there) => there.weight = there.weight.max(weight),
@@ -85,6 +96,7 @@ pub(crate) fn concepts(question: &str, french: bool, side: &Side, lists: &Lists)
         lists,
         concepts: Vec::new(),
         of_word: Vec::new(),
+        meant: BTreeMap::new(),
     };
     for word in &words {
         query.word(word);
@@ -108,6 +120,8 @@ struct Query<'a> {
     concepts: Vec<Concept>,
     /// For each word its concept.
     of_word: Vec<Option<usize>>,
+    /// Stems of words that no page has, and those of the words they were taken for.
+    meant: BTreeMap<String, String>,
 }
 
 impl Query<'_> {
@@ -127,15 +141,8 @@ impl Query<'_> {
             self.of_word.push(Some(there));
             return;
         }
-        let mut concept = Concept {
-            alternatives: Vec::new(),
-            weight: if word.whole || self.lists.weak.contains(word.plain.as_str()) {
-                WEAK
-            } else {
-                1.0
-            },
-            asked: !word.whole,
-        };
+        let weak = word.whole || self.lists.weak.contains(word.plain.as_str());
+        let mut concept = Concept::new(if weak { WEAK } else { 1.0 }, !word.whole);
         concept.add(name, 1.0);
         concept.add(Name::Pair(word.term.clone()), 0.9);
         if !word.whole && !self.side.knows(&word.plain) {
@@ -144,6 +151,7 @@ impl Query<'_> {
                 && let Some(meant) = self.side.spelling.nearest(&word.plain, count)
             {
                 concept.add(Name::Word(meant.to_owned()), SPELLED);
+                self.meant.insert(word.term.clone(), meant.to_owned());
             }
         }
         self.of_word.push(Some(self.concepts.len()));
@@ -154,15 +162,7 @@ impl Query<'_> {
         // What was misspelled has the synonyms of what was meant.
         let stems: Vec<String> = words
             .iter()
-            .map(|(at, word)| {
-                let concept = self.of_word[*at].map(|c| &self.concepts[c]);
-                let meant =
-                    concept.and_then(|c| c.alternatives.iter().find(|a| a.weight == SPELLED));
-                match meant.map(|a| &a.name) {
-                    Some(Name::Word(term)) => term.clone(),
-                    _ => word.term.clone(),
-                }
-            })
+            .map(|(_, word)| self.meant.get(&word.term).unwrap_or(&word.term).clone())
             .collect();
         let stems: Vec<&str> = stems.iter().map(String::as_str).collect();
         for from in 0..stems.len() {
@@ -187,11 +187,7 @@ impl Query<'_> {
         }
         // Its words may be frequent where what it may be called is rare.
         if concepts.is_empty() || words.len() > 1 {
-            let mut concept = Concept {
-                alternatives: Vec::new(),
-                weight: OTHERWISE,
-                asked: false,
-            };
+            let mut concept = Concept::new(OTHERWISE, false);
             for name in names {
                 concept.add(name.clone(), weight);
             }
@@ -200,7 +196,7 @@ impl Query<'_> {
     }
 
     fn translate(&mut self, words: &[(usize, &Word)]) {
-        let cutter = super::words::Cutter::new("fr");
+        let cutter = Cutter::new("fr");
         let mut memo = Memo::new();
         let stems: Vec<String> = words
             .iter()
@@ -233,17 +229,10 @@ impl Query<'_> {
             .collect();
         for two in told.windows(2) {
             let pair = self.side.cutter.pair(&two[0].plain, &two[1].plain, memo);
-            let mut concept = Concept {
-                alternatives: Vec::new(),
-                weight: PAIR,
-                asked: false,
-            };
+            let mut concept = Concept::new(PAIR, false);
             concept.add(Name::Pair(pair.clone()), 1.0);
             concept.add(Name::Word(pair), 1.0);
             self.concepts.push(concept);
         }
     }
 }
-
-/// What a pair of neighbours counts.
-const PAIR: f32 = 0.5;

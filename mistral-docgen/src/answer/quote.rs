@@ -40,7 +40,7 @@ impl Quote {
 }
 
 /// The block of a section that has the most of what was asked, and those after it until it is enough.
-pub(crate) fn quotes(
+pub(crate) fn quote(
     page: &Page,
     section: usize,
     side: &Side,

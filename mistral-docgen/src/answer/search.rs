@@ -21,7 +21,7 @@ pub(crate) struct Found {
     pub(crate) page: usize,
     /// Its best section, position in [`Side::sections`].
     pub(crate) section: usize,
-    /// Each between 0 and 1.
+    /// Shares of what is possible or asked for; [`WEIGHTS`] says what each counts.
     pub(crate) features: [f32; FEATURES],
     /// The share of the question's words that no page of this language has.
     pub(crate) unknown: f32,
@@ -178,25 +178,14 @@ fn places(name: &Name) -> (&'static [(Place, f32)], &str) {
     }
 }
 
-/// Pages in no order with what they have of `concepts`.
+/// Up to [`LOOKED_AT`] pages with what they have of `concepts`.
 pub(crate) fn search(side: &Side, concepts: &[Concept]) -> Vec<Found> {
     let mut sections = Scores::new(side.sections.len());
     let mut pages = Scores::new(side.pages.len());
-    let mut asked = 0.0;
-    let mut unknown = 0.0_f32;
-    let mut words = 0.0_f32;
-    let mut possible = 0.0;
+    let mut totals = Totals::default();
     for concept in concepts {
         let most = side.weight_of(concept);
-        possible += concept.weight * most;
-        if concept.asked {
-            asked += most;
-            let said = concept.alternatives.iter().filter(|a| a.weight >= 0.9);
-            if said.map(|a| side.count(&a.name)).max().unwrap_or(0) == 0 {
-                unknown += 1.0;
-            }
-            words += 1.0;
-        }
+        totals.add(side, concept, most);
         for alternative in &concept.alternatives {
             let count = side.count(&alternative.name);
             if count == 0 {
@@ -228,19 +217,31 @@ pub(crate) fn search(side: &Side, concepts: &[Concept]) -> Vec<Found> {
         sections.concept(concept);
         pages.concept(concept);
     }
-    let mut found = collect(
-        side,
-        concepts,
-        &sections,
-        &pages,
-        asked.max(f32::EPSILON),
-        possible.max(f32::EPSILON),
-    );
-    let unknown = unknown / words.max(1.0);
-    for found in &mut found {
-        found.unknown = unknown;
+    collect(side, concepts, &sections, &pages, &totals)
+}
+
+/// What a question asks for in all.
+#[derive(Default)]
+struct Totals {
+    possible: f32,
+    asked: f32,
+    words: f32,
+    unknown: f32,
+}
+
+impl Totals {
+    fn add(&mut self, side: &Side, concept: &Concept, most: f32) {
+        self.possible += concept.weight * most;
+        if !concept.asked {
+            return;
+        }
+        self.asked += most;
+        self.words += 1.0;
+        let mut said = concept.alternatives.iter().filter(|a| a.weight >= 0.9);
+        if said.all(|a| side.count(&a.name) == 0) {
+            self.unknown += 1.0;
+        }
     }
-    found
 }
 
 fn collect(
@@ -248,9 +249,10 @@ fn collect(
     concepts: &[Concept],
     sections: &Scores,
     pages: &Scores,
-    asked: f32,
-    possible: f32,
+    totals: &Totals,
 ) -> Vec<Found> {
+    let asked = totals.asked.max(f32::EPSILON);
+    let possible = totals.possible.max(f32::EPSILON);
     let mut best: Vec<Option<(usize, f32)>> = vec![None; side.pages.len()];
     let mut most_covered = vec![0.0_f32; side.pages.len()];
     let mut named = vec![0.0_f32; side.pages.len()];
@@ -301,7 +303,7 @@ fn collect(
             page,
             section,
             features,
-            unknown: 0.0,
+            unknown: totals.unknown / totals.words.max(1.0),
         });
     }
     found

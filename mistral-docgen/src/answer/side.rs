@@ -88,13 +88,14 @@ impl Side {
             }
             let page = &page.page;
             let (number, mut length) = (pages.len(), 0.0);
+            let shared = reader.page(page);
             for (section, content) in page.sections.iter().enumerate() {
-                let (terms, words) = reader.section(page, content);
                 let empty = content.blocks.is_empty() && content.heading.is_empty();
                 // A page of which only the title can be read is found by that.
                 if empty && page.sections.len() > 1 {
                     continue;
                 }
+                let (terms, words) = reader.section(shared.clone(), content);
                 builder.add(terms)?;
                 sections.push(SectionEntry {
                     page: number,
@@ -147,21 +148,21 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    fn section(&mut self, page: &Page, section: &Section) -> (Terms, f32) {
+    /// What all sections of a page have above them.
+    fn page(&mut self, page: &Page) -> Terms {
         let mut terms = Terms::default();
-        self.text(
-            &section.heading,
-            Place::Heading,
-            Some(Place::HeadPair),
-            &mut terms,
-        );
         self.text(&page.title, Place::Above, Some(Place::HeadPair), &mut terms);
         self.text(&page.description, Place::Above, None, &mut terms);
-        let path = page
-            .path
-            .rsplit_once('.')
-            .map_or(page.path.as_str(), |(path, _)| path);
+        let name = page.path.rsplit_once('.');
+        let path = name.map_or(page.path.as_str(), |(path, _)| path);
         self.text(&path.replace('/', " "), Place::Above, None, &mut terms);
+        terms
+    }
+
+    /// The terms of a section beside those of its page, and the length of its text.
+    fn section(&mut self, mut terms: Terms, section: &Section) -> (Terms, f32) {
+        let pairs = Some(Place::HeadPair);
+        self.text(&section.heading, Place::Heading, pairs, &mut terms);
         for heading in &section.trail {
             self.text(heading, Place::Above, None, &mut terms);
         }

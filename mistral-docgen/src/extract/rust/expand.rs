@@ -138,31 +138,36 @@ impl Round<'_> {
                     }
                 }
                 Item::Impl(mut item) => {
-                    let mut members = Vec::new();
-                    for member in std::mem::take(&mut item.items) {
-                        let made = match &member {
-                            ImplItem::Macro(inner) => self.made::<ImplItem>(&inner.mac, index),
-                            _ => None,
-                        };
-                        members.extend(made.unwrap_or_else(|| vec![member]));
-                    }
-                    item.items = members;
+                    item.items = self.members(item.items, index, |member| match member {
+                        ImplItem::Macro(member) => Some(&member.mac),
+                        _ => None,
+                    });
                     all.push(Item::Impl(item));
                 }
                 Item::Trait(mut item) => {
-                    let mut members = Vec::new();
-                    for member in std::mem::take(&mut item.items) {
-                        let made = match &member {
-                            TraitItem::Macro(inner) => self.made::<TraitItem>(&inner.mac, index),
-                            _ => None,
-                        };
-                        members.extend(made.unwrap_or_else(|| vec![member]));
-                    }
-                    item.items = members;
+                    item.items = self.members(item.items, index, |member| match member {
+                        TraitItem::Macro(member) => Some(&member.mac),
+                        _ => None,
+                    });
                     all.push(Item::Trait(item));
                 }
                 other => all.push(other),
             }
+        }
+        all
+    }
+
+    /// Members, and what macros among them make in place of these.
+    fn members<T: Parse>(
+        &mut self,
+        members: Vec<T>,
+        index: usize,
+        invocation: impl Fn(&T) -> Option<&Macro>,
+    ) -> Vec<T> {
+        let mut all = Vec::new();
+        for member in members {
+            let made = invocation(&member).and_then(|found| self.made(found, index));
+            all.extend(made.unwrap_or_else(|| vec![member]));
         }
         all
     }
